@@ -1,0 +1,160 @@
+"""Where logs are found: in a session that this engine runs, or in files that another engine writes or has written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from .errors import Expired, Invalid, NotFound
+from .ids import parse_command_id
+from .live import LiveSession
+from .models import CommandInfo, SessionInfo
+from .running import RunningCommand
+from .store.catalog import OPEN_STATES, Catalog
+from .store.reading import TranscriptReader
+from .store.transcript import EVERYBODY
+
+
+class Log(Protocol):
+    """One session's transcript, opened for reading."""
+
+    reader: TranscriptReader
+    polled: bool
+    """True if nobody tells when something is added."""
+
+    def subscribe(self, number: int | None, wake: Callable[[], None]) -> None: ...
+    def unsubscribe(self, number: int | None, wake: Callable[[], None]) -> None: ...
+    def is_over(self, number: int | None, late: bool) -> bool:
+        """Whether nothing more can come from this command (None: from this session)."""
+    def close(self) -> None: ...
+
+
+class OwnLog:
+    """The log of a session of this engine."""
+
+    polled = False
+
+    def __init__(self, session: LiveSession) -> None:
+        self._session = session
+        self.reader = session.transcript.hold()
+
+    def subscribe(self, number: int | None, wake: Callable[[], None]) -> None:
+        self._session.transcript.subscribe(number or EVERYBODY, wake)
+
+    def unsubscribe(self, number: int | None, wake: Callable[[], None]) -> None:
+        self._session.transcript.unsubscribe(number or EVERYBODY, wake)
+
+    def is_over(self, number: int | None, late: bool) -> bool:
+        if number is None:
+            return self._session.transcript.closed
+        command = self._session.commands.get(number)
+        return command is None or (command.is_finished and not late)
+
+    def close(self) -> None:
+        self._session.transcript.release()
+
+
+class StoredLog:
+    """The log of a session that another engine runs, or that nobody runs any more."""
+
+    polled = True
+
+    def __init__(self, archive: Archive, session_id: str) -> None:
+        self._archive = archive
+        self._session_id = session_id
+        self.reader = TranscriptReader.open(session_id, archive.directory(session_id))
+
+    def subscribe(self, number: int | None, wake: Callable[[], None]) -> None:
+        wake()
+
+    def unsubscribe(self, number: int | None, wake: Callable[[], None]) -> None:
+        pass
+
+    def is_over(self, number: int | None, late: bool) -> bool:
+        session = self._archive.catalog.find_session(self._session_id)
+        if session is None or session.state not in OPEN_STATES:
+            return True
+        self._archive.check_owner(session)
+        if number is None:
+            return False
+        command = self._archive.catalog.get_command(self._session_id, number)
+        return command is None or (command.finished_at is not None and not late)
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+class Archive:
+    """All that a root holds, seen from one engine."""
+
+    def __init__(self, root: Path, catalog: Catalog, check_owner: Callable[[SessionInfo], None]) -> None:
+        self.root = root
+        self.catalog = catalog
+        self.check_owner = check_owner
+        """Called for an open session of another engine: if that is dead, marks what it left."""
+        self.live: dict[str, LiveSession] = {}
+        """The sessions whose transcript is open in this engine, by id."""
+
+    def directory(self, session_id: str) -> Path:
+        return self.root / "sessions" / session_id
+
+    def open_log(self, session_id: str) -> Log:
+        """Close it. `Expired` if retention has removed it."""
+        live = self.live.get(session_id)
+        return OwnLog(live) if live is not None and not live.transcript.closed else StoredLog(self, session_id)
+
+    def running(self, command_id: str) -> RunningCommand | None:
+        """The command, if it is one of this engine's and something can still come from it."""
+        parsed = parse_command_id(command_id)
+        live = self.live.get(parsed[0]) if parsed else None
+        return live.commands.get(parsed[1]) if live and parsed else None
+
+    def command(self, command_id: str) -> CommandInfo:
+        """`NotFound` if there never was one, `Expired` if retention has removed it."""
+        running = self.running(command_id)
+        if running is not None:
+            return running.info
+        parsed = parse_command_id(command_id) if isinstance(command_id, str) else None
+        info = self.catalog.get_command(*parsed) if parsed else None
+        if info is None:
+            raise NotFound(f"no command has the id {command_id!r}: list_commands() shows those there are")
+        if info.expired:
+            raise Expired(f"command {command_id} has expired: retention has removed its log")
+        if info.finished_at is None and info.session_id not in self.live:
+            session = self.catalog.find_session(info.session_id)
+            if session is not None:
+                self.check_owner(session)
+                info = self.catalog.get_command(info.session_id, info.number) or info
+        return info
+
+    def session(self, name_or_id: str) -> SessionInfo:
+        """`NotFound` if there is none."""
+        info = self.catalog.find_session(name_or_id) if isinstance(name_or_id, str) else None
+        if info is None:
+            raise NotFound(f"no session has the name or id {name_or_id!r}: list_sessions() shows those there are")
+        live = self.live.get(info.id)
+        if live is not None:
+            return live.info
+        if info.state in OPEN_STATES:
+            self.check_owner(info)
+            info = self.catalog.find_session(info.id) or info
+        return info
+
+    def list_commands(
+        self, session_id: str | None, state: str | None, labels: Mapping[str, str] | None, limit: int | None
+    ) -> list[CommandInfo]:
+        """Those that have not expired, oldest first; of more than `limit` the newest."""
+        if state not in (None, "queued", "running", "finished"):
+            raise Invalid(f"state {state!r} is none: say 'queued', 'running' or 'finished'")
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise Invalid(f"limit={limit!r}: pass a number from 0, or None for all")
+        infos = self.catalog.list_commands(session_id, state, labels, limit)
+        # A running command's byte counts are in memory until it is finished.
+        return [running.info if (running := self.running(info.id)) else info for info in infos]
+
+    def remove(self, session_ids: Iterable[str]) -> None:
+        """Remove the files of these sessions."""
+        for session_id in session_ids:
+            shutil.rmtree(self.directory(session_id), ignore_errors=True)

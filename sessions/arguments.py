@@ -1,0 +1,108 @@
+"""Checks what callers pass in. Each refuses with `Invalid`, says which argument it was, and what to pass instead."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import signal as signals
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import Broken, Invalid
+from .shell.script import DIALECTS
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def check_text(text: str) -> str:
+    """A command's text."""
+    if not isinstance(text, str):
+        raise Invalid(f"a command is a str of shell text, not {type(text).__name__}; use shlex.join() for a list of words")
+    if not text.strip():
+        raise Invalid("the command is empty: pass the shell text to run")
+    if "\0" in text:
+        raise Invalid(f"the command has a NUL character at position {text.index(chr(0))}, which no shell can read: remove it")
+    return text
+
+
+def check_seconds(name: str, value: float | None) -> float | None:
+    """A timeout: positive, or None for none."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value <= 0:
+        raise Invalid(f"{name}={value!r} is no time to wait: pass seconds greater than 0, or None for no limit")
+    return float(value)
+
+
+def check_grace(value: float | None, default: float) -> float:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
+        raise Invalid(f"grace={value!r} is no time: pass seconds, 0 for an immediate SIGKILL")
+    return float(value)
+
+
+def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
+    checked = {}
+    for name, value in (env or {}).items():
+        if not isinstance(name, str) or not VARIABLE.fullmatch(name):
+            raise Invalid(f"env: {name!r} is no variable name: use letters, digits and '_', not beginning with a digit")
+        if not isinstance(value, str):
+            raise Invalid(f"env: {name} is {type(value).__name__}, not str: convert it yourself")
+        if "\0" in value:
+            raise Invalid(f"env: the value of {name} has a NUL character: remove it")
+        checked[name] = value
+    return checked
+
+
+def check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    checked = dict(labels or {})
+    for key, value in checked.items():
+        if not isinstance(key, str) or not isinstance(value, str) or not key:
+            raise Invalid(f"labels: {key!r}: {value!r} must both be str, and the key not empty")
+    return checked
+
+
+def check_cwd(cwd: str | os.PathLike[str] | None, relative_to: str) -> str | None:
+    """An existing directory as an absolute path."""
+    if cwd is None:
+        return None
+    path = os.path.join(relative_to, os.path.expanduser(os.fspath(cwd)))
+    if "\0" in path:
+        raise Invalid("cwd has a NUL character: remove it")
+    if not os.path.isdir(path):
+        raise Invalid(f"cwd {path!r} is not a directory: create it first")
+    if not os.access(path, os.X_OK):
+        raise Invalid(f"cwd {path!r} may not be entered by this user: change its permissions or choose another")
+    return os.path.normpath(path)
+
+
+def check_shell(shell: str) -> str:
+    if shell not in DIALECTS:
+        raise Invalid(f"shell {shell!r} is not supported: choose one of {', '.join(DIALECTS)}")
+    program = DIALECTS[shell].argv[0]
+    if shutil.which(program) is None:
+        raise Broken(f"the shell {program!r} is not installed here: install it or choose another of {', '.join(DIALECTS)}")
+    return shell
+
+
+def check_signal(signal: str | int) -> int:
+    """``"USR1"``, ``"SIGUSR1"``, 10 or `signal.SIGUSR1`."""
+    try:
+        if isinstance(signal, str):
+            name = signal.upper()
+            return int(signals.Signals[name if name.startswith("SIG") else "SIG" + name])
+        return int(signals.Signals(signal))
+    except (KeyError, ValueError):
+        raise Invalid(f"signal {signal!r} is unknown: pass a name such as 'TERM' or a number such as 15") from None
+
+
+def check_input(data: Any) -> bytes:
+    """What goes to a command's stdin: text goes as UTF-8."""
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    raise Invalid(f"input is {type(data).__name__}: pass bytes or str")

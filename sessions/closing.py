@@ -1,0 +1,57 @@
+"""Closing a session: every process in it ends, every command has its outcome, the log and the catalog are complete."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import trio
+
+from . import stopping
+from .lifecycle import Outcome
+from .live import FINAL_STATES, LiveSession
+from .shell import processes
+
+STALL_SECONDS: Final = 10.0
+"""How long a close waits for a disk that can't be written. Then what is left is for the next engine, which marks it lost."""
+EXIT_SECONDS: Final = 1.0
+"""What an idle shell gets to end by itself, with its EXIT trap."""
+
+
+async def close_session(session: LiveSession, grace: float) -> None:
+    """End a session. Returns when nothing of it is left but commands that were started detached."""
+    if session.info.state in FINAL_STATES:
+        return
+    if session.closing:
+        await session.closed.wait()
+        return
+    session.closing = True
+    with trio.CancelScope(shield=True):
+        for command in list(session.commands.values()):
+            if session.is_queued(command):
+                session.drop(command, Outcome("session_closed", None))
+        census = session.workshop.census
+        async with trio.open_nursery() as nursery:
+            for command in list(session.commands.values()):
+                if not command.is_finished and not command.detached:
+                    nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
+        shells = {session.shell_pid} if session.shell_pid else set()
+        spared = {command.id for command in session.commands.values() if command.detached and not command.is_finished}
+        await session.end_shell(EXIT_SECONDS)
+        await stopping.sweep(
+            census, lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared), grace
+        )
+        with trio.move_on_after(STALL_SECONDS):
+            await session.recorder.caught_up.wait()
+        session.set_state("close", closed_at=time.time())
+        session.closed.set()
+        session.dispose_if_unused()
+
+
+async def end_detached(session: LiveSession, grace: float) -> None:
+    """End what outlived its session, because its engine ends now."""
+    async with trio.open_nursery() as nursery:
+        for command in list(session.commands.values()):
+            if not command.is_finished:
+                nursery.start_soon(stopping.stop, command, session.workshop.census, "session_closed", grace)
+    session.dispose()

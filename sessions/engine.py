@@ -1,0 +1,334 @@
+"""The engine: all sessions of a program, in one nursery, on one root."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+
+import trio
+
+from . import recovery, retention
+from .archive import Archive
+from .arguments import check_cwd, check_env, check_labels, check_shell
+from .closing import close_session, end_detached
+from .command import Command
+from .errors import Broken, Busy, Closed, Conflict, Invalid
+from .ids import check_name, encode, new_session_id
+from .live import LiveSession, Workshop
+from .models import Limits, Pruned, SessionInfo
+from .session import Session
+from .shell.keeper import Keeper
+from .shell.pipes import make_run_directory
+from .shell.poller import Poller
+from .shell.shell import raise_open_files
+from .stopping import Census
+from .store.catalog import OPEN_STATES, Catalog
+from .store.owners import Owner, claim, dead_owners
+from .streams import EventStream
+
+
+def default_root() -> Path:
+    """``$SESSIONS_HOME``, else ``$XDG_STATE_HOME/sessions``, else ``~/.local/state/sessions``."""
+    home = os.environ.get("SESSIONS_HOME")
+    if home:
+        return Path(home)
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "sessions"
+
+
+class Engine:
+    """Owns sessions. Made by `open_engine`."""
+
+    def __init__(self, root: Path, limits: Limits, owner: Owner, archive: Archive, workshop: Workshop) -> None:
+        self.root = root
+        self.limits = limits
+        self._owner = owner
+        self._archive = archive
+        self._workshop = workshop
+        self._closing = False
+
+    @property
+    def id(self) -> str:
+        return self._owner.engine_id
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.id} {str(self.root)!r}>"
+
+    # Sessions
+
+    async def create_session(
+        self,
+        name: str | None = None,
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        shell: str = "bash",
+        labels: Mapping[str, str] | None = None,
+        restart: bool = False,
+    ) -> Session:
+        """Open a session: a fresh shell without startup files.
+
+        :param name: unique among open sessions, 1 to 100 letters, digits, ``.``, ``_``, ``-``; its id if left out.
+        :param cwd: where it begins; this program's directory if left out.
+        :param env: added to this program's environment.
+        :param shell: ``"bash"``, ``"sh"`` or ``"zsh"``.
+        :param labels: to find it by, and its commands.
+        :param restart: replace a shell that has ended by a fresh one when the next command comes; the result of that
+            command says so (``result.restarted``).
+
+        Raises `Invalid`, `Conflict` if the name is taken, `Busy` at ``Limits.sessions``, `Broken` if the shell can't be started.
+
+        ::
+
+            session = await engine.create_session("build", cwd="/src", env={"CC": "clang"})
+        """
+        await trio.lowlevel.checkpoint()
+        if self._closing:
+            raise Closed("the engine is closing: it opens no sessions")
+        if len(self._archive.live) >= self.limits.sessions:
+            raise Busy(f"{len(self._archive.live)} sessions are open: close some, or raise Limits.sessions")
+        session_id = new_session_id()
+        info = SessionInfo(
+            id=session_id,
+            name=check_name(name) if name is not None else session_id,
+            engine_id=self.id,
+            shell=check_shell(shell),
+            cwd=check_cwd(cwd, os.getcwd()) or os.getcwd(),
+            env=check_env(env),
+            labels=check_labels(labels),
+            restart=restart,
+            state="open",
+            created_at=time.time(),
+        )
+        catalog = self._workshop.catalog
+        try:
+            catalog.add_session(info)
+            try:
+                live = LiveSession(
+                    info, self._archive.directory(session_id), self._workshop, lambda: self._forget(session_id)
+                )
+                try:
+                    await live.open_shell()
+                except BaseException:
+                    live.dispose()
+                    raise
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    catalog.delete_session(session_id)
+                    self._archive.remove([session_id])
+                raise
+        except (OSError, sqlite3.OperationalError) as error:
+            raise Broken(f"session {info.name!r} can't be created in {self.root}: {error}") from error
+        self._archive.live[session_id] = live
+        return Session(self._archive, info, live)
+
+    def _forget(self, session_id: str) -> None:
+        self._archive.live.pop(session_id, None)
+
+    @asynccontextmanager
+    async def open_session(
+        self,
+        name: str | None = None,
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        shell: str = "bash",
+        labels: Mapping[str, str] | None = None,
+        restart: bool = False,
+    ) -> AsyncIterator[Session]:
+        """A session that is closed at the end of the block. The arguments are those of `create_session`.
+
+        ::
+
+            async with engine.open_session("scratch") as session:
+                await session.run("cd /tmp")
+        """
+        session = await self.create_session(name, cwd=cwd, env=env, shell=shell, labels=labels, restart=restart)
+        try:
+            yield session
+        finally:
+            await session.close()
+
+    async def get_session(self, name_or_id: str) -> Session:
+        """The open session of this name, or the one with this id, or the newest that had this name. `NotFound` if there is none."""
+        await trio.lowlevel.checkpoint()
+        return self._session(self._archive.session(name_or_id))
+
+    async def list_sessions(self, *, state: str | None = None, labels: Mapping[str, str] | None = None) -> list[Session]:
+        """The sessions of this root, other engines' and closed ones too, oldest first."""
+        await trio.lowlevel.checkpoint()
+        infos = self._archive.catalog.list_sessions(None, check_labels(labels))
+        sessions = [self._session(self._archive.session(info.id) if info.state in OPEN_STATES else info) for info in infos]
+        return [session for session in sessions if state is None or session.state == state]
+
+    def _session(self, info: SessionInfo) -> Session:
+        return Session(self._archive, info, self._archive.live.get(info.id))
+
+    async def delete_session(self, name_or_id: str) -> None:
+        """Close a session and remove it, its commands and their logs. Their ids are unknown from then on."""
+        session = await self.get_session(name_or_id)
+        await session.close()
+        live = self._archive.live.get(session.id)
+        if live is not None:
+            await end_detached(live, self.limits.kill_grace_seconds)
+        await self._blocking(self._delete, session.id)
+
+    def _delete(self, session_id: str) -> None:
+        self._archive.catalog.delete_session(session_id)
+        self._archive.remove([session_id])
+
+    # Commands
+
+    async def get_command(self, command_id: str) -> Command:
+        """A command of this root, long finished ones too. `NotFound` if there is none, `Expired` if retention has removed it."""
+        await trio.lowlevel.checkpoint()
+        return Command(self._archive, self._archive.command(command_id), self._archive.running(command_id))
+
+    async def list_commands(
+        self,
+        *,
+        session: str | Session | None = None,
+        state: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> list[Command]:
+        """Commands of this root, oldest first; of more than `limit` the newest.
+
+        `session` is a name or an id, `state` is ``"queued"``, ``"running"`` or ``"finished"``, and all `labels` must be the command's.
+        """
+        await trio.lowlevel.checkpoint()
+        chosen = None
+        if session is not None:
+            chosen = session.id if isinstance(session, Session) else self._archive.session(session).id
+        if state != "finished":
+            for info in self._archive.catalog.list_sessions():
+                if info.state in OPEN_STATES and info.id not in self._archive.live:
+                    self._archive.check_owner(info)  # what a dead engine left shows as lost, not as running
+        infos = self._archive.list_commands(chosen, state, check_labels(labels), limit)
+        return [Command(self._archive, info, self._archive.running(info.id)) for info in infos]
+
+    def watch(self, after: int | None = None) -> EventStream:
+        """What happens in this root from now on, or after the event with seq `after`, in all its engines.
+
+        ::
+
+            async with engine.watch() as events:
+                async for event in events:
+                    print(event.seq, event.type, event.command_id)
+        """
+        if after is not None and (isinstance(after, bool) or not isinstance(after, int) or after < 0):
+            raise Invalid(f"after={after!r} is no seq: pass the seq of an event that you have, or 0 for all")
+        return EventStream(self._archive, after)
+
+    async def prune(self, *, older_than: float | None = None, keep_bytes: int | None = None) -> Pruned:
+        """Remove the logs of finished commands, those that finished first before others.
+
+        :param older_than: all that finished more than so many seconds ago.
+        :param keep_bytes: as many as it takes for the rest to hold no more bytes than this.
+
+        Their ids answer `Expired` from then on. Running commands and what they wrote are never touched; a closed session in which
+        nothing is left goes too.
+        """
+        for name, value in (("older_than", older_than), ("keep_bytes", keep_bytes)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf):
+                raise Invalid(f"{name}={value!r}: pass a number from 0")
+        if older_than is None and keep_bytes is None:
+            raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
+        await trio.lowlevel.checkpoint()
+        return retention.prune(self._archive, older_than, keep_bytes)
+
+    async def _blocking(self, function, *arguments):  # type: ignore[no-untyped-def]
+        return await trio.to_thread.run_sync(function, *arguments)
+
+    async def close(self) -> None:
+        """Close all sessions and end all processes."""
+        self._closing = True
+        grace = self.limits.kill_grace_seconds
+        async with trio.open_nursery() as nursery:
+            for live in list(self._archive.live.values()):
+                nursery.start_soon(close_session, live, grace)
+        async with trio.open_nursery() as nursery:
+            for live in list(self._archive.live.values()):
+                nursery.start_soon(end_detached, live, grace)
+
+
+class open_engine:  # noqa: N801 - it is used like a function
+    """An engine on `root`, for as long as the block lasts. At its end all its sessions are closed and all their processes ended.
+
+    :param root: the state directory; by default ``$SESSIONS_HOME``, else ``$XDG_STATE_HOME/sessions``, else
+        ``~/.local/state/sessions``. Several engines, also of several programs, may share one.
+    :param limits: see `Limits`.
+
+    What a crashed engine left on this root is cleaned up: its processes are ended, its commands marked as lost.
+
+    ::
+
+        async with sessions.open_engine() as engine:
+            session = await engine.create_session("build")
+            print((await session.run("echo hello")).stdout)
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None, *, limits: Limits | None = None) -> None:
+        self._root = Path(root).expanduser().absolute() if root is not None else default_root().absolute()
+        self._limits = limits or Limits()
+
+    async def __aenter__(self) -> Engine:
+        root = self._root
+        try:
+            (root / "sessions").mkdir(mode=0o700, parents=True, exist_ok=True)
+            catalog = Catalog(root / "catalog.sqlite3")
+            for dead in dead_owners(root):
+                await trio.to_thread.run_sync(recovery.recover, root, catalog, dead)
+            run_directory = make_run_directory(root)
+            owner = claim(root, encode(int.from_bytes(os.urandom(7), "big"), 10), run_directory)
+        except OSError as error:
+            raise Broken(f"the root {root} can't be used: {error}") from error
+        poller = Poller()
+        self._poller = poller
+        self._owner = owner
+        self._catalog = catalog
+        self._keeper = Keeper(poller, run_directory)
+        # Entered by hand, so that what the caller's block raises does not come out wrapped in an exception group.
+        self._nursery_manager = trio.open_nursery()
+        self._nursery = await self._nursery_manager.__aenter__()
+        self._nursery.start_soon(poller.run)
+        workshop = Workshop(
+            catalog,
+            poller,
+            self._keeper,
+            Census(),
+            self._limits,
+            self._nursery,
+            run_directory,
+            raise_open_files(),
+        )
+        archive = Archive(root, catalog, lambda info: recovery.check_owner(root, catalog, info))
+        self._engine = Engine(root, self._limits, owner, archive, workshop)
+        return self._engine
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            with trio.CancelScope(shield=True):
+                await self._engine.close()
+                await self._keeper.close()
+        finally:
+            self._nursery.cancel_scope.cancel()
+            # If a task of the engine failed, the block was cancelled for it: then the group tells of that failure.
+            from_nursery = isinstance(error, trio.Cancelled)
+            try:
+                await self._nursery_manager.__aexit__(
+                    kind if from_nursery else None, error if from_nursery else None, traceback if from_nursery else None
+                )
+            finally:
+                self._poller.close()
+                self._catalog.close()
+                recovery.remove_run_directory(self._owner.run_directory)
+                self._owner.release()

@@ -1,0 +1,75 @@
+"""From the pipes of a session's commands into its log: one read and one record for each time that a pipe is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import trio
+
+from .recorder import Recorder
+from .running import RunningCommand
+from .shell.pipes import BIG_PIPE_BYTES, OutputPipe
+from .shell.poller import Poller
+
+
+class Pump:
+    """Reads the pipes of one session's commands whenever they are ready."""
+
+    def __init__(
+        self, poller: Poller, buffer: bytearray, recorder: Recorder, on_end: Callable[[RunningCommand], None]
+    ) -> None:
+        self._poller = poller
+        self._buffer = buffer
+        self._recorder = recorder
+        self._on_end = on_end
+        self._watched: set[int] = set()
+
+    def watch(self, command: RunningCommand) -> None:
+        for kind, pipe in command.pipes.items():
+            self._watched.add(pipe.descriptor)
+            self._poller.watch(pipe.descriptor, lambda kind=kind, pipe=pipe: self._read(command, kind, pipe))  # type: ignore[misc]
+
+    def pause(self, commands: Iterable[RunningCommand]) -> None:
+        """Leave these commands' pipes alone: they fill, and the commands wait."""
+        for command in commands:
+            for pipe in command.pipes.values():
+                self._forget(pipe)
+
+    def _forget(self, pipe: OutputPipe) -> None:
+        if pipe.descriptor in self._watched:
+            self._watched.discard(pipe.descriptor)
+            self._poller.forget(pipe.descriptor)
+
+    def _read(self, command: RunningCommand, kind: int, pipe: OutputPipe) -> int | None:
+        """Log what a pipe has now; how much that was, 0 at its end. Calls `on_end` when a command's last pipe has ended."""
+        size = pipe.read_into(self._buffer)
+        if size:
+            command.last_output_at = trio.current_time()
+            with memoryview(self._buffer) as view, view[:size] as data:
+                self._recorder.log(command, kind, data)
+        elif size == 0:
+            self._close(command, kind, pipe)
+            if not command.pipes:
+                self._on_end(command)
+        return size
+
+    def _close(self, command: RunningCommand, kind: int, pipe: OutputPipe) -> None:
+        self._forget(pipe)
+        pipe.close()
+        del command.pipes[kind]
+
+    def drain(self, command: RunningCommand) -> None:
+        """Log all that was written before now.
+
+        A pipe holds no more than its size, so this comes to an end even if a grandchild goes on writing.
+        """
+        for kind, pipe in list(command.pipes.items()):
+            total = 0
+            while total < BIG_PIPE_BYTES and (size := self._read(command, kind, pipe)):
+                total += size
+
+    def close(self, command: RunningCommand) -> None:
+        """Log what is there and listen no more."""
+        self.drain(command)
+        for kind, pipe in list(command.pipes.items()):
+            self._close(command, kind, pipe)

@@ -1,0 +1,151 @@
+"""What an engine that died has left: processes to end, commands to mark as lost, files to remove.
+
+Whoever holds a dead engine's lock does this, once. Nothing is ended by a stored pid: only processes that carry the mark of one
+of its sessions in their environment, and their descendants.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from .lifecycle import SESSION_MOVES, Finished, Outcome, finish, move
+from .models import CommandInfo, SessionInfo
+from .shell import processes
+from .store.catalog import OPEN_STATES, Catalog
+from .store.owners import Owner, take_over
+from .store.reading import TranscriptReader
+from .store.records import GIVEN_UP, LAYOUT, RECORD_BYTES, STDOUT, is_valid, pack, unpack_outcome
+from .store.transcript import Transcript
+
+KILL_SECONDS: Final = 10.0
+"""How long processes in uninterruptible sleep are waited for."""
+
+
+def recover(root: Path, catalog: Catalog, owner: Owner) -> None:
+    """Clean up after the dead engine whose lock is `owner`, and release that. Blocks: call it in a thread."""
+    sessions = [info for info in catalog.list_sessions(engine_id=owner.engine_id) if info.state in OPEN_STATES]
+    end_processes({info.id for info in catalog.list_sessions(engine_id=owner.engine_id)})
+    for info in sessions:
+        recover_session(root, catalog, info)
+    # Detached commands may have outlived their sessions, but not their engine.
+    for info in catalog.list_sessions(engine_id=owner.engine_id):
+        finish_commands(root, catalog, info)
+    remove_run_directory(owner.run_directory)
+    owner.release()
+
+
+def check_owner(root: Path, catalog: Catalog, info: SessionInfo) -> None:
+    """Recover the session's engine if that is dead."""
+    owner = take_over(root, info.engine_id)
+    if owner is not None:
+        recover(root, catalog, owner)
+
+
+def end_processes(session_ids: set[str]) -> None:
+    """Kill everything that belongs to these sessions. Their keeper, if it still lives, is doing the same."""
+    deadline = time.monotonic() + KILL_SECONDS
+    while session_ids and time.monotonic() < deadline:
+        found = processes.of_sessions(processes.snapshot(), session_ids, set(), set())
+        if not found:
+            return
+        processes.send(found, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def recover_session(root: Path, catalog: Catalog, info: SessionInfo) -> None:
+    finish_commands(root, catalog, info)
+    state = move(SESSION_MOVES, info.state, "lose", f"session {info.id}")
+    catalog.update_session(attrs.evolve(info, state=state, closed_at=time.time(), ended_by=None, problem=None))
+
+
+def finish_commands(root: Path, catalog: Catalog, info: SessionInfo) -> None:
+    """Give each unfinished command of a dead engine's session its end: the one in its log, else "lost"."""
+    unfinished = [
+        command
+        for state in ("queued", "running")
+        for command in catalog.list_commands(info.id, state)
+        if not isinstance(command.state, Finished)
+    ]
+    directory = root / "sessions" / info.id
+    if not directory.exists():
+        return
+    repair(directory)
+    if not unfinished:
+        return
+    seen = read_ends(info.id, directory, {command.number: command for command in unfinished})
+    transcript = Transcript(info.id, directory)
+    try:
+        for command in unfinished:
+            known, finished_at, outcome = seen[command.number]
+            if outcome is None:
+                outcome, finished_at = Outcome("lost", None), time.time()
+                known = attrs.evolve(known, last_seq=transcript.mark_finished(command.number, outcome))
+            over = finish(command.state, finished_at, outcome, f"command {command.id}")
+            catalog.finish_command(attrs.evolve(known, state=over))
+    finally:
+        transcript.close()
+
+
+def repair(directory: Path) -> None:
+    """Make a log that nobody writes any more whole: cut a torn record, and bytes and claims that have no counterpart."""
+    with contextlib.suppress(FileNotFoundError), open(directory / "index", "r+b") as index:
+        transcript = os.stat(directory / "transcript").st_size
+        index.truncate(os.fstat(index.fileno()).st_size // RECORD_BYTES * RECORD_BYTES)
+        cut_claim(index.fileno(), transcript)
+
+
+def cut_claim(index: int, size: int) -> None:
+    """The record was written before its bytes: let the last one claim no more than there are."""
+    records = os.fstat(index).st_size // RECORD_BYTES
+    if not records:
+        return
+    record = os.pread(index, RECORD_BYTES, (records - 1) * RECORD_BYTES)
+    if not is_valid(record):
+        return
+    time_ns, end, number, kind, value, _ = LAYOUT.unpack(record)
+    if end > size:
+        os.pwrite(index, pack(time_ns, size, number, kind, value), (records - 1) * RECORD_BYTES)
+
+
+def read_ends(
+    session_id: str, directory: Path, commands: dict[int, CommandInfo]
+) -> dict[int, tuple[CommandInfo, float, Outcome | None]]:
+    """What the log says of these commands: their sizes, and how and when they ended."""
+    ends: dict[int, tuple[CommandInfo, float, Outcome | None]] = {n: (c, 0.0, None) for n, c in commands.items()}
+    reader = TranscriptReader.open(session_id, directory)
+    try:
+        first = min(command.first_seq for command in commands.values())
+        for span in reader.spans(first, reader.count()[0]):
+            if span.number not in ends:
+                continue
+            info, finished_at, outcome = ends[span.number]
+            size = span.end - span.begin
+            if span.is_finish:
+                finished_at, outcome = span.time_ns / 1e9, unpack_outcome(span.kind, span.value)
+            info = attrs.evolve(
+                info,
+                last_seq=span.seq,
+                stdout_bytes=info.stdout_bytes + (size if span.kind == STDOUT else 0),
+                stderr_bytes=info.stderr_bytes + (size if span.has_bytes and span.kind != STDOUT else 0),
+                dropped_bytes=info.dropped_bytes + (size if span.has_bytes and span.value == GIVEN_UP else 0),
+            )
+            ends[span.number] = info, finished_at, outcome
+    finally:
+        reader.close()
+    return ends
+
+
+def remove_run_directory(path: Path) -> None:
+    """Only what looks like one of ours, and is ours, is removed: the path comes from a file."""
+    with contextlib.suppress(OSError):
+        status = path.lstat()
+        if path.is_absolute() and path.parent.name.startswith(("sessions", "run")) and status.st_uid == os.getuid():
+            shutil.rmtree(path, ignore_errors=True)

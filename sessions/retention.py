@@ -1,0 +1,80 @@
+"""Removing what is no longer wanted: finished commands' logs, oldest first, and sessions in which nothing is left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from .archive import Archive
+from .models import CommandInfo, Pruned
+from .store.catalog import OPEN_STATES
+from .store.transcript import Transcript
+
+
+def choose(
+    candidates: Iterable[CommandInfo], kept_bytes: int, now: float, older_than: float | None, keep_bytes: int | None
+) -> list[CommandInfo]:
+    """Which of the finished commands (oldest first) must go. `kept_bytes` is what all of them hold now."""
+    chosen = []
+    for command in candidates:
+        too_old = older_than is not None and command.finished_at is not None and command.finished_at < now - older_than
+        too_much = keep_bytes is not None and kept_bytes > keep_bytes
+        if too_old or too_much:
+            chosen.append(command)
+            kept_bytes -= held_bytes(command)
+    return chosen
+
+
+def held_bytes(command: CommandInfo) -> int:
+    return command.stdout_bytes + command.stderr_bytes - command.dropped_bytes
+
+
+def prune(archive: Archive, older_than: float | None, keep_bytes: int | None) -> Pruned:
+    """Blocks for as long as the file system takes."""
+    catalog = archive.catalog
+    now = time.time()
+    candidates = [command for command in catalog.prunable() if archive.running(command.id) is None]
+    total = sum(held_bytes(command) for command in candidates)
+    chosen = choose(candidates, total, now, older_than, keep_bytes)
+    freed = 0
+    by_session: dict[str, list[CommandInfo]] = {}
+    for command in chosen:
+        by_session.setdefault(command.session_id, []).append(command)
+    removed = 0
+    for session_id, commands in by_session.items():
+        # First the catalog: from now on nobody reads what is about to go.
+        for command in commands:
+            catalog.expire_command(command.session_id, command.number)
+            freed += held_bytes(command)
+        session = catalog.find_session(session_id)
+        if session is not None and session.state not in OPEN_STATES and not catalog.holds_logs(session_id):
+            archive.remove([session_id])
+            removed += 1
+        else:
+            free(archive, session_id, commands)
+    if older_than is not None:
+        catalog.forget_events(now - older_than)
+    return Pruned(len(chosen), removed, freed)
+
+
+def free(archive: Archive, session_id: str, commands: list[CommandInfo]) -> None:
+    """Give the bytes of these commands back, in a session that still has others."""
+    live = archive.live.get(session_id)
+    if live is not None and not live.transcript.closed:
+        for command in commands:
+            live.transcript.give_up(command.number, command.first_seq, held_bytes(command))
+        return
+    directory: Path = archive.directory(session_id)
+    if not os.path.isdir(directory):
+        return
+    session = archive.catalog.find_session(session_id)
+    if session is not None and session.state in OPEN_STATES:
+        return  # another engine writes there: it frees them when it prunes
+    transcript = Transcript(session_id, directory)
+    try:
+        for command in commands:
+            transcript.give_up(command.number, command.first_seq, held_bytes(command))
+    finally:
+        transcript.close()

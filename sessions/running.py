@@ -1,0 +1,168 @@
+"""One command between its submission and its end: what is known of it, and the pipes through which it speaks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+import trio
+
+from .errors import Broken, Closed
+from .ids import command_id
+from .lifecycle import CommandState, Finished, Reason
+from .models import CommandInfo
+from .shell.pipes import InputPipe, OutputPipe
+from .shell.script import Request
+from .shell.shell import Shell
+from .store.records import STDERR, STDOUT
+
+
+class RunningCommand:
+    """A command of a live session. Only its session's `LiveSession` and `Recorder` change it."""
+
+    def __init__(
+        self,
+        session_id: str,
+        number: int,
+        text: str,
+        *,
+        in_shell: bool,
+        labels: Mapping[str, str],
+        state: CommandState,
+        first_seq: int,
+        env: Mapping[str, str],
+        cwd: str | None,
+        stdin: bool,
+        timeout: float | None,
+        idle_timeout: float | None,
+        detached: bool,
+    ) -> None:
+        self.id = command_id(session_id, number)
+        self.number = number
+        self.state = state
+        self.in_shell = in_shell
+        self.detached = detached
+        self.timeout = timeout
+        """Seconds from its start."""
+        self.idle_timeout = idle_timeout
+        """Seconds without output."""
+        self.request = Request(number, self.id, env, cwd, stdin)
+        self.finished = trio.Event()
+        self.started = trio.Event()
+        """Set when it has started, and also when it ended without."""
+        self.shell: Shell | None = None
+        """The shell that was told to run it."""
+        self.leader: int | None = None
+        """The pid that the shell reported for it, if it runs beside the shell."""
+        self.asked: Reason | None = None
+        """Why we are ending it."""
+        self.sent_signal: int | None = None
+        """The last signal that we sent it."""
+        self.ended_shell = False
+        self.last_output_at = 0.0
+        """On trio's clock."""
+        self.stdout_bytes = self.stderr_bytes = self.dropped_bytes = 0
+        self.first_seq = self.last_seq = self.finished_seq = self.oldest_kept_seq = first_seq
+        self.pipes: dict[int, OutputPipe] = {}
+        self.input: InputPipe | None = None
+        self._session_id = session_id
+        self._text = text
+        self._labels = labels
+
+    @property
+    def info(self) -> CommandInfo:
+        return CommandInfo(
+            id=self.id,
+            session_id=self._session_id,
+            number=self.number,
+            text=self._text,
+            in_shell=self.in_shell,
+            labels=self._labels,
+            state=self.state,
+            first_seq=self.first_seq,
+            last_seq=self.last_seq,
+            stdout_bytes=self.stdout_bytes,
+            stderr_bytes=self.stderr_bytes,
+            dropped_bytes=self.dropped_bytes,
+            detached=self.detached,
+        )
+
+    @property
+    def is_finished(self) -> bool:
+        return isinstance(self.state, Finished)
+
+    @property
+    def owns_group(self) -> bool:
+        """True if `leader` is also the number of a process group of its own."""
+        return not self.in_shell and self.shell is not None and self.shell.dialect.own_group
+
+    @property
+    def kept_bytes(self) -> int:
+        return self.stdout_bytes + self.stderr_bytes - self.dropped_bytes
+
+    @property
+    def settled(self) -> bool:
+        """True once nothing can write to its log any more."""
+        return self.is_finished and not self.pipes
+
+    @property
+    def has_late_output(self) -> bool:
+        """Whether something was logged after the finished mark."""
+        return self.last_seq > self.finished_seq
+
+    def deadline(self, started_at: float) -> float:
+        """When it is to be ended, as things are now; on trio's clock, as is `started_at`."""
+        overall = started_at + (self.timeout if self.timeout is not None else float("inf"))
+        silent = self.last_output_at + (self.idle_timeout if self.idle_timeout is not None else float("inf"))
+        return min(overall, silent)
+
+    def open_input(self) -> None:
+        """Make the FIFO of its stdin, which takes input even while the command still waits in the queue."""
+        self.input = InputPipe(self._path() + "i")
+
+    def open_files(self) -> None:
+        """Make its text file and the FIFOs of its output in the shell's run directory. `Broken` if that fails; then none is left."""
+        path = self._path()
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(self._text.encode("utf-8", "surrogateescape"))
+            self.pipes[STDOUT] = OutputPipe(path + "o")
+            self.pipes[STDERR] = OutputPipe(path + "e")
+        except OSError as error:
+            self.discard()
+            raise Broken(
+                f"command {self.id} can't be started: {error}; if descriptors have run out, raise `ulimit -n`"
+            ) from error
+
+    def _path(self) -> str:
+        assert self.shell is not None
+        return self.shell.path(self.number)
+
+    async def feed(self, data: bytes) -> None:
+        """Write `data` to its stdin, then close that. A command that reads less than all is no error."""
+        if self.input is not None:
+            with contextlib.suppress(Closed):
+                await self.input.send(data, f"command {self.id}")
+            self.input.finish()
+
+    def discard_files(self) -> None:
+        """Remove what lies in the run directory, and close its stdin. Output pipes stay open for those who still write."""
+        path = self._path()
+        suffixes = ["", "o", "e"]
+        if not self.in_shell:
+            suffixes.append("b")
+        if self.input is not None:
+            self.input.close()
+            suffixes.append("i")
+        for suffix in suffixes:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path + suffix)
+
+    def discard(self) -> None:
+        """Undo what was made for a command that doesn't come about."""
+        for pipe in self.pipes.values():
+            pipe.close()
+        self.pipes.clear()
+        self.discard_files()

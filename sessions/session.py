@@ -1,0 +1,296 @@
+"""A session, as its callers see it. It may belong to another engine on the same root; then it can only be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import trio
+
+from . import stopping
+from .archive import Archive
+from .arguments import check_cwd, check_env, check_grace, check_input, check_labels, check_seconds, check_text
+from .closing import close_session
+from .command import Command
+from .errors import Closed, CommandFailed, Conflict
+from .ids import command_id
+from .lifecycle import SessionState
+from .live import LiveSession
+from .models import Logs, Result, SessionInfo
+from .reading_logs import read_logs
+from .running import RunningCommand
+from .store.catalog import OPEN_STATES
+from .streams import Callback, Callbacks, RecordStream
+
+SHOWN_BYTES = 2000
+"""How much of the end of its output a `CommandFailed` shows."""
+
+
+class Session:
+    """One persistent shell: ``cd``, ``export``, functions, venvs and ``set`` options stay from one command to the next."""
+
+    def __init__(self, archive: Archive, info: SessionInfo, live: LiveSession | None = None) -> None:
+        self.archive = archive
+        self._info = info
+        self._live = live
+
+    def __repr__(self) -> str:
+        return f"<Session {self.name!r} {self.id} {self.state}>"
+
+    @property
+    def info(self) -> SessionInfo:
+        """All its facts at this moment."""
+        return self._live.info if self._live is not None else self._info
+
+    @property
+    def id(self) -> str:
+        """Unique for ever."""
+        return self._info.id
+
+    @property
+    def name(self) -> str:
+        """Unique among open sessions."""
+        return self._info.name
+
+    @property
+    def state(self) -> SessionState:
+        """``"open"``, ``"stalled"`` (its log can't be written at present), ``"ended"`` (no shell), ``"closed"`` or ``"lost"``."""
+        return self.info.state
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is stalled, in words."""
+        return self.info.problem
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self._info.labels
+
+    @property
+    def shell(self) -> str:
+        return self._info.shell
+
+    @property
+    def cwd(self) -> str:
+        """Where its shell began; ``run("pwd")`` tells where it is now."""
+        return self._info.cwd
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """What was added to the environment when it was created."""
+        return self._info.env
+
+    @property
+    def created_at(self) -> float:
+        """Unix seconds, UTC."""
+        return self._info.created_at
+
+    @property
+    def closed_at(self) -> float | None:
+        return self.info.closed_at
+
+    @property
+    def ended_by(self) -> str | None:
+        """The id of the command that ended its shell, while it has none."""
+        return self.info.ended_by
+
+    async def refresh(self) -> Session:
+        """Bring the facts of another engine's session up to date."""
+        await trio.lowlevel.checkpoint()
+        if self._live is None:
+            self._info = self.archive.session(self.id)
+        return self
+
+    # Running commands
+
+    async def run(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        check: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        stdin: bool | bytes | str = False,
+        labels: Mapping[str, str] | None = None,
+        on_stdout: Callback | None = None,
+        on_stderr: Callback | None = None,
+    ) -> Result:
+        """Run shell text in the session's shell and wait until it is over.
+
+        :param timeout: seconds that it may run (not: wait in the queue). Then it is ended, with all that it started; the
+            shell, its variables and directory live on, and the result has reason ``"timeout"`` and all output so far.
+        :param idle_timeout: the same for seconds without output.
+        :param check: raise `CommandFailed` unless it exits with 0.
+        :param env: variables for this command only.
+        :param cwd: a directory for this command only; a relative one is seen from where the shell is now.
+        :param stdin: bytes or str to feed it; True leaves its stdin open for ``send_input``; else it is at its end.
+        :param on_stdout: called (or awaited) with each piece of text as it comes. ``on_stderr`` likewise.
+
+        Cancelling the caller ends the command; the shell lives on. Raises `Closed` if the session or its shell has ended,
+        and `Invalid` for bad arguments.
+
+        ::
+
+            result = await session.run("make -j2", timeout=600, check=True)
+            print(result.exit_code, result.stdout)
+        """
+        live = await self._ready("run commands in")
+        await live.ensure_shell()
+        running = self._submit(live, text, True, stdin, timeout, idle_timeout, env, cwd, labels, False)
+        command = Command(self.archive, running.info, running)
+        try:
+            if on_stdout is not None or on_stderr is not None:
+                await command.follow(on_stdout=on_stdout, on_stderr=on_stderr)
+            await running.finished.wait()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await command.kill()
+            raise
+        logs = await command.logs() if command.size_bytes else Logs(b"", b"", b"")
+        restarted, live.restarted = live.restarted, False
+        result = Result(command, logs, restarted, running.ended_shell)
+        if check and (command.exit_code != 0 or command.reason != "exit"):
+            raise CommandFailed(failure(result), result)
+        return result
+
+    async def run_async(
+        self,
+        text: str,
+        *,
+        in_shell: bool = False,
+        stdin: bool | bytes | str = False,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        detach: bool = False,
+    ) -> Command:
+        """Start shell text and leave it to work. It can be followed, listed and killed as soon as this returns.
+
+        It runs beside the shell, in a fork that sees the shell's variables, functions and directory and changes none of
+        them. With `in_shell` it runs in the shell itself, after those before it. With `detach` it outlives its session, but
+        not its engine. The other arguments are those of `run`.
+
+        ::
+
+            server = await session.run_async("npm run dev")
+            await server.wait_for(r"ready on port (\\d+)", timeout=30)
+        """
+        if detach and in_shell:
+            raise Conflict("a command in the shell can't outlive it: leave out detach or in_shell")
+        live = await self._ready("run commands in")
+        await live.ensure_shell()
+        running = self._submit(live, text, in_shell, stdin, timeout, idle_timeout, env, cwd, labels, detach)
+        return Command(self.archive, running.info, running)
+
+    async def _ready(self, verb: str) -> LiveSession:
+        await trio.lowlevel.checkpoint()
+        if self._live is None:
+            self._info = self.archive.session(self.id)
+            if self._info.state not in OPEN_STATES:
+                raise Closed(f"session {self.name!r} ({self.id}) is {self.state}: create another one; its logs stay readable")
+            raise Conflict(f"session {self.name!r} belongs to another engine: {verb} it there")
+        return self._live
+
+    def _submit(
+        self,
+        live: LiveSession,
+        text: str,
+        in_shell: bool,
+        stdin: bool | bytes | str,
+        timeout: float | None,
+        idle_timeout: float | None,
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+        labels: Mapping[str, str] | None,
+        detached: bool,
+    ) -> RunningCommand:
+        feed = None if isinstance(stdin, bool) else check_input(stdin)
+        running = live.submit(
+            check_text(text),
+            in_shell=in_shell,
+            labels=check_labels(labels) if labels else {},
+            env=check_env(env) if env else {},
+            cwd=check_cwd(cwd, live.working_directory()) if cwd is not None else None,
+            stdin=stdin is not False,
+            timeout=check_seconds("timeout", timeout),
+            idle_timeout=check_seconds("idle_timeout", idle_timeout),
+            detached=detached,
+        )
+        if feed is not None:
+            live.workshop.nursery.start_soon(running.feed, feed)
+        return running
+
+    async def list_commands(
+        self, *, state: str | None = None, labels: Mapping[str, str] | None = None, limit: int | None = None
+    ) -> list[Command]:
+        """Its commands, oldest first; of more than `limit` the newest."""
+        await self.refresh()
+        infos = self.archive.list_commands(self.id, state, labels, limit)
+        return [Command(self.archive, info, self.archive.running(info.id)) for info in infos]
+
+    # Its log
+
+    async def logs(
+        self,
+        *,
+        tail: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        after: int | None = None,
+        stream: str | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> Logs:
+        """What all its commands have written, in the order of arrival. The arguments are those of `Command.logs`."""
+        await trio.lowlevel.checkpoint()
+        return read_logs(
+            self.archive, self.id, tail=tail, since=since, until=until, after=after, stream=stream, start=start, stop=stop
+        )
+
+    def follow(
+        self,
+        *,
+        after: int | None = None,
+        stream: str | None = None,
+        on_stdout: Callback | None = None,
+        on_stderr: Callback | None = None,
+    ) -> RecordStream:
+        """The records of all its commands, then live; ends when the session is closed. See `Command.follow`."""
+        return RecordStream(self.archive, self.id, after, stream, False, Callbacks(on_stdout, on_stderr))
+
+    # Its life
+
+    async def restart(self) -> None:
+        """Give it a fresh shell: its first directory and environment, no functions, no variables. Its log goes on.
+
+        A shell that still lives is ended first, with the command that it runs; background commands go on.
+        """
+        live = await self._ready("restart")
+        foreground = live.foreground
+        if foreground is not None:
+            await stopping.stop(foreground, live.workshop.census, "killed", live.workshop.limits.kill_grace_seconds)
+        await live.restart()
+
+    async def close(self, grace: float | None = None) -> None:
+        """End every process in it, except commands that were started with ``detach``. Its logs stay.
+
+        `grace` is in seconds, from the first signal to SIGKILL. Closing a closed session does nothing.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._live is not None:
+            await close_session(self._live, check_grace(grace, self._live.workshop.limits.kill_grace_seconds))
+        elif (await self.refresh()).state in OPEN_STATES:
+            raise Conflict(f"session {self.name!r} belongs to another engine: close it there")
+
+
+def failure(result: Result) -> str:
+    """What `CommandFailed` says."""
+    command = result.command
+    text = command.text if len(command.text) <= 200 else command.text[:200] + "..."
+    end = result.logs.output[-SHOWN_BYTES:].decode("utf-8", "replace").rstrip()
+    how = f"exit code {command.exit_code}" if command.reason == "exit" else f"{command.reason}, exit code {command.exit_code}"
+    return f"command {command.id} failed ({how}): {text}" + (f"\n{end}" if end else "")

@@ -1,0 +1,144 @@
+"""The engine's side of the keeper process, which forks the shells and ends whatever is left; see `keeper_program`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from ..errors import Broken
+from . import keeper_program
+from .poller import Poller
+
+
+class Keeper:
+    """Starts the keeper process when the first shell is wanted, and another one should it die."""
+
+    def __init__(self, poller: Poller, run_directory: Path) -> None:
+        self._poller = poller
+        self._run_directory = run_directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._requests = 0
+        self._waiting: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
+        self._on_exit: dict[int, Callable[[int], None]] = {}
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def spawn(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str, stdin: int, on_exit: Callable[[int], None]
+    ) -> int:
+        """Start a shell in a session (setsid) of its own; its pid. `stdin` is a descriptor, ours to close.
+
+        `on_exit` is called with the exit code, 128 + n for signal n. Raises `OSError` if it can't be started.
+        """
+        channel = self._channel or self._start()
+        self._requests += 1
+        number = self._requests
+        file = self._run_directory / f"spawn{number}"
+        file.write_text(json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd}))
+        send, receive = trio.open_memory_channel[dict[str, Any]](1)
+        self._waiting[number] = send
+        try:
+            # Sent at once: the messages are small, and no more than one for each shell that is being opened.
+            socket.send_fds(channel, [json.dumps({"spawn": number, "file": str(file)}).encode()], [stdin])
+            answer = await receive.receive()
+        except (OSError, trio.EndOfChannel) as error:
+            raise Broken(f"the keeper process of this engine has gone ({error}): try again") from error
+        finally:
+            del self._waiting[number]
+        if "error" in answer:
+            raise OSError(answer["error"])
+        pid: int = answer["pid"]
+        self._on_exit[pid] = on_exit
+        return pid
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper_program.__file__, str(theirs.fileno()), str(self._run_directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        self._channel = ours
+        self._poller.watch(ours.fileno(), self._receive)
+        return ours
+
+    def _receive(self) -> None:
+        assert self._channel is not None
+        while True:
+            try:
+                message = self._channel.recv(4096)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                message = b""
+            if not message:
+                self._lost()
+                return
+            answer = json.loads(message)
+            if "exited" in answer:
+                on_exit = self._on_exit.pop(answer["exited"], None)
+                if on_exit is not None:
+                    on_exit(exit_code_of(answer["status"]))
+            else:
+                waiting = self._waiting.get(answer.get("spawned") or answer.get("failed"))
+                if waiting is not None:
+                    waiting.send_nowait(answer)
+
+    def _lost(self) -> None:
+        """The keeper died (killed from outside). The kernel kills its shells with it."""
+        assert self._channel is not None
+        self._poller.forget(self._channel.fileno())
+        self._channel.close()
+        self._channel = None
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        for waiting in self._waiting.values():
+            waiting.close()
+        shells, self._on_exit = self._on_exit, {}
+        for on_exit in shells.values():
+            on_exit(137)
+
+    async def close(self) -> None:
+        """End the keeper, and with it every process that was started through it."""
+        channel, process = self._channel, self._process
+        if channel is None or process is None:
+            return
+        self._channel = self._process = None
+        self._poller.forget(channel.fileno())
+        channel.close()
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except OSError:
+            await trio.to_thread.run_sync(process.wait)
+            return
+        try:
+            await trio.lowlevel.wait_readable(descriptor)
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+            process.poll()
+
+
+def exit_code_of(status: int) -> int:
+    """A shell's exit code from a wait status."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

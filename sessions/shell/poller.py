@@ -1,0 +1,47 @@
+"""One epoll set for all pipes of an engine, read by one task.
+
+A task for each pipe would cost a thousand commands two thousand tasks, and each byte two switches. Here the kernel says
+which pipes are ready, and a plain function is called for each.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+READABLE: Final = select.EPOLLIN
+WRITABLE: Final = select.EPOLLOUT
+
+
+class Poller:
+    """Calls a function whenever a descriptor is ready. `run` is the task that does it."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[], None]] = {}
+
+    def watch(self, descriptor: int, callback: Callable[[], None], events: int = READABLE) -> None:
+        """Call `callback` each time that `descriptor` is ready, until `forget`. It must not block."""
+        self._epoll.register(descriptor, events)
+        self._callbacks[descriptor] = callback
+
+    def forget(self, descriptor: int) -> None:
+        """Call before closing `descriptor`."""
+        self._epoll.unregister(descriptor)
+        del self._callbacks[descriptor]
+
+    async def run(self) -> None:
+        descriptor = self._epoll.fileno()
+        while True:
+            await trio.lowlevel.wait_readable(descriptor)
+            for ready, _ in self._epoll.poll(0):
+                # An earlier callback in this round may have dropped a later one's descriptor.
+                callback = self._callbacks.get(ready)
+                if callback is not None:
+                    callback()
+
+    def close(self) -> None:
+        self._epoll.close()

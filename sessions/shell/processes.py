@@ -1,0 +1,144 @@
+"""Finding and signalling processes of commands and sessions, wherever they have got to.
+
+A command's processes are: its process group (background commands have one of their own), every process that carries its
+mark in its environment, and all descendants of these.
+psutil tells processes apart by pid *and* start time, so a signal never reaches one that merely got an old number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from psutil import Process
+
+SESSION_MARK: Final = "SESSIONS_SESSION_ID"
+COMMAND_MARK: Final = "SESSIONS_COMMAND_ID"
+
+
+@attrs.frozen
+class Seen:
+    """One process, as far as it matters here."""
+
+    process: Process
+    pid: int
+    parent: int
+    group: int
+    unix_session: int
+    session_id: str | None
+    command_id: str | None
+
+
+def snapshot() -> list[Seen]:
+    """All living processes that this user may look at. Reads ``/proc``: call it in a thread."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            environment = process.environ()
+            pid = process.pid
+            found.append(
+                Seen(
+                    process,
+                    pid,
+                    process.ppid(),
+                    os.getpgid(pid),
+                    os.getsid(pid),
+                    environment.get(SESSION_MARK),
+                    environment.get(COMMAND_MARK),
+                )
+            )
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def with_descendants(processes: Iterable[Seen], chosen: Callable[[Seen], bool]) -> list[Seen]:
+    """Those that are `chosen`, and all that descend from them."""
+    children: dict[int, list[Seen]] = {}
+    stack = []
+    for seen in processes:
+        children.setdefault(seen.parent, []).append(seen)
+        if chosen(seen):
+            stack.append(seen)
+    found: dict[int, Seen] = {}
+    while stack:
+        seen = stack.pop()
+        if seen.pid not in found:
+            found[seen.pid] = seen
+            stack.extend(children.get(seen.pid, ()))
+    return list(found.values())
+
+
+def of_sessions(processes: Iterable[Seen], session_ids: set[str], shells: set[int], spared: set[str]) -> list[Seen]:
+    """Everything that belongs to these sessions, shells included, without the commands in `spared` and their descendants."""
+    processes = list(processes)
+    safe = {seen.pid for seen in with_descendants(processes, lambda seen: seen.command_id in spared)} if spared else set()
+    everything = with_descendants(
+        processes, lambda seen: seen.session_id in session_ids or seen.unix_session in shells or seen.pid in shells
+    )
+    return [seen for seen in everything if seen.pid not in safe]
+
+
+def of_command(
+    processes: Iterable[Seen], command_id: str, *, leader: int | None = None, shell: int | None = None
+) -> list[Seen]:
+    """What belongs to one command, its session's shell never.
+
+    `leader` is the pid that the shell reported for a background command (also its group's number, where it has one).
+    `shell` is the shell's pid if the command runs in it: its forks that have executed nothing yet carry no mark, but are
+    its children and, unlike those that a user put into the background, don't ignore SIGINT.
+    """
+
+    session_id, _, _ = command_id.partition("-")
+
+    def chosen(seen: Seen) -> bool:
+        if seen.command_id == command_id:
+            return True
+        if leader in (seen.pid, seen.group) and seen.session_id == session_id:
+            return True
+        return (
+            shell is not None
+            and seen.parent == shell
+            and seen.command_id is None
+            and not ignores(seen.pid, signal.SIGINT)
+        )
+
+    return [seen for seen in with_descendants(processes, chosen) if seen.pid != shell]
+
+
+def send(processes: Iterable[Seen], number: int) -> None:
+    """Signal each of them that is still the same process; who must be able to act on it is also continued."""
+    import psutil
+
+    for seen in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            seen.process.send_signal(number)
+            if number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                seen.process.send_signal(signal.SIGCONT)
+
+
+def send_group(group: int, number: int) -> None:
+    """Signal a process group whose leader is known not to have been reaped."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+        if number == signal.SIGTERM:
+            os.killpg(group, signal.SIGCONT)
+
+
+def ignores(pid: int, number: int) -> bool:
+    """Whether a process ignores a signal."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith("SigIgn:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False

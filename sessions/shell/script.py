@@ -1,0 +1,245 @@
+"""The text that is sent to a shell, and the reports that come back. Plain functions; no I/O.
+
+Theory of operation. A shell reads *control lines* from its stdin, which no command ever sees. Each shell has a *run
+directory*; ``D`` below. For command 7 it holds the text (``7``), the FIFOs of its stdout (``7o``), stderr (``7e``) and, if it
+was asked for, stdin (``7i``), and for a background command its starter (``7b``).
+
+A foreground command is two control lines. The first sources the text with its streams redirected; the second reports::
+
+    \\builtin export SESSIONS_COMMAND_ID=...-7; \\builtin . D/7 >D/7o 2>D/7e </dev/null
+    \\builtin . D/r d 7 "$?"
+
+Two lines, because an interrupt makes an interactive shell drop the line that it is in and go on with the next one. Sourced,
+because then any text is allowed (heredocs, ``return``, no length limit) and syntax errors are just exit codes.
+
+A background command is sourced by a fork of the shell. The fork's parent, the reporter, is itself orphaned at once, so
+that the shell's ``jobs``, ``wait`` and ``$!`` never see it.
+
+A *report* is one line ``kind number value`` on the shell's report FIFO, which is opened by path, for reading *and* writing: so
+there is no descriptor that a user's ``exec 9>`` could break or a child could inherit, and nobody hangs once the engine is
+gone. The report file ``r`` also hands on its last argument as ``$?``, so that ``$?`` survives between commands.
+
+    r 0 0        the shell is ready
+    o 7 0        command 7 has opened its stdin
+    s 7 PID      background command 7 has started
+    b 7 STATUS   the control line that starts it is through (STATUS is not 0 if it failed)
+    e 7 STATUS   background command 7 has ended
+    d 7 STATUS   foreground command 7 has ended
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import attrs
+
+ShellName: TypeAlias = Literal["bash", "sh", "zsh"]
+REPORT: Final = re.compile(r"([robsed]) (\d+) (\d+)")
+
+
+@attrs.frozen
+class Dialect:
+    """How one kind of shell is started and spoken to."""
+
+    name: str
+    argv: tuple[str, ...]
+    setup: str
+    """Makes an interactive shell silent and forgetful, without a job control of its own."""
+    word: str
+    """Put in front of a builtin so that no alias or function of the user's is called in its stead."""
+    reports_by_file: bool
+    """False where ``. file`` takes no arguments; then the report is a function."""
+    own_group: bool
+    """True if a background command can be given a process group of its own without a terminal."""
+    resends_report: bool
+    """True if an interrupt makes the shell throw away control lines that it has read already."""
+
+
+BASH: Final = Dialect(
+    name="bash",
+    argv=("bash", "--noprofile", "--norc", "-i"),
+    setup="PS1= PS2= PROMPT_COMMAND=; unset TMOUT MAILCHECK HISTFILE; set +o history +o histexpand +m",
+    word="\\builtin",
+    reports_by_file=True,
+    own_group=True,
+    resends_report=False,
+)
+SH: Final = Dialect(
+    name="sh",
+    argv=("sh", "-i"),
+    setup="PS1= PS2=; unset MAILCHECK MAIL ENV; set +m",
+    word="\\command",
+    reports_by_file=False,
+    own_group=False,
+    resends_report=True,
+)
+ZSH: Final = Dialect(
+    name="zsh",
+    argv=("zsh", "-f", "-i"),
+    setup="PS1= PS2= RPS1=; unsetopt monitor zle promptcr promptsp bg_nice bang_hist; setopt interactive_comments;"
+    " unset HISTFILE MAILCHECK TMOUT",
+    word="\\builtin",
+    reports_by_file=True,
+    own_group=False,
+    resends_report=False,
+)
+DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (BASH, SH, ZSH)}
+
+
+class Report(NamedTuple):
+    kind: str
+    number: int
+    value: int
+
+
+def parse_reports(data: bytes) -> list[Report]:
+    """The reports in `data`, which holds whole lines (a report is one write, shorter than PIPE_BUF). Others' noise is skipped."""
+    matches = (REPORT.fullmatch(line) for line in data.decode("ascii", "replace").splitlines())
+    return [Report(match[1], int(match[2]), int(match[3])) for match in matches if match]
+
+
+@attrs.frozen
+class Request:
+    """What the shell is to be told about one command."""
+
+    number: int
+    id: str
+    env: Mapping[str, str]
+    """For this command only."""
+    cwd: str | None
+    """For this command only."""
+    stdin: bool
+    """Whether it has a stdin FIFO; else its stdin is at its end."""
+
+
+class Writer:
+    """Writes control text for a shell of `dialect` with run directory `directory` (absolute, without odd characters)."""
+
+    def __init__(self, dialect: Dialect, directory: str) -> None:
+        self.dialect = dialect
+        self.directory = directory
+        self._report = f"{dialect.word} . {directory}/r" if dialect.reports_by_file else "__sessions_report"
+
+    def report_file(self) -> str:
+        """The content of file ``r``."""
+        word = self.dialect.word
+        return (
+            f'case $1 in -) ;; *) {word} printf \'%s %s %s\\n\' "$1" "$2" "$3" 1<>{self.directory}/report ;; esac\n'
+            # Under `set -e`, handing on a failure would end the shell.
+            f'case $- in *e*) ;; *) {word} return "${{4-$3}}" ;; esac\n'
+        )
+
+    def setup(self, open_files: int) -> str:
+        """The first control lines. `open_files` is the soft limit that commands shall see."""
+        lines = [self.dialect.setup, f"ulimit -S -n {open_files}"]
+        if not self.dialect.reports_by_file:
+            lines.append(f"{self._report}() {{ {self.report_file().strip().replace(chr(10), '; ')}; }}")
+        return "\n".join(lines) + f"\n{self._report} r 0 0\n"
+
+    def foreground(self, request: Request, status: int) -> str:
+        """Runs a command in the shell itself. `status` is what it shall find in ``$?``."""
+        word, path = self.dialect.word, f"{self.directory}/{request.number}"
+        source = f"{word} . {path} >{path}o 2>{path}e"
+        if not (request.env or request.cwd or request.stdin):
+            head = f"{word} export SESSIONS_COMMAND_ID={request.id};"
+            if status:
+                head += f"{self._report} - - {status};"
+            return f"{head}{source} </dev/null\n{self.report_again(request)}"
+        prepare = " && ".join(self._preparation(request)) or ":"
+        opened = f"{word} printf 'o {request.number} 0\\n' 1<>{self.directory}/report; " if request.stdin else ""
+        keep = f"{self._report} - - {status}; " if status else ""
+        stdin = f"{path}i" if request.stdin else "/dev/null"
+        # What comes after `then` is no condition, so a user's `set -e` works in it. If the preparation failed, it is done
+        # again to show why, and its report is the one that counts (the second is ignored); `|| :` keeps `set -e` from ending
+        # the shell for it.
+        return (
+            f"{self._save(request)}{word} export SESSIONS_COMMAND_ID={request.id}\n"
+            f"if {{ {prepare}; }} 2>/dev/null; then {opened}{keep}{source};"
+            f" else {{ {prepare}; }} 2>{path}e || {self._report} d {request.number} 1 || :; fi <{stdin}\n"
+            f"{self.report_again(request)}"
+        )
+
+    def _preparation(self, request: Request) -> list[str]:
+        """What must succeed before the text is run."""
+        word = self.dialect.word
+        steps = [f"{word} export {assignment}" for assignment in assignments(request.env)]
+        if request.cwd:
+            steps.append(f"{word} cd -- {shlex.quote(request.cwd)}")
+        return steps
+
+    def report_again(self, request: Request) -> str:
+        """The part of a foreground command's control text that may be sent twice: its report, and undoing what was set for it."""
+        text = f'{self._report} d {request.number} "$?"\n'
+        if request.env or request.cwd:
+            text += self._restore(request)
+        return text
+
+    def _save(self, request: Request) -> str:
+        word = self.dialect.word
+        names = " ".join(request.env)
+        lines = [f"__sessions_pwd=$PWD __sessions_oldpwd=${{OLDPWD-}} __sessions_env="]
+        if names and self.dialect.name == "sh":
+            # dash can't print a single variable: whether one was exported is looked up in the list of all.
+            for name in request.env:
+                lines.append(
+                    f"case ${{{name}+set}} in set) __sessions_env=\"$__sessions_env {name}=\\$__sessions_old_{name};\""
+                    f" __sessions_old_{name}=${name}; case \"$(export -p)\" in *'export {name}='*)"
+                    f' __sessions_env="$__sessions_env export {name};" ;; esac ;; esac'
+                )
+        elif names:
+            lines.append(f"__sessions_env=$({word} typeset -p {names} 2>/dev/null)")
+        return "\n".join(lines) + "\n"
+
+    def _restore(self, request: Request) -> str:
+        word = self.dialect.word
+        unset = f"{word} unset {' '.join(request.env)};" if request.env else ""
+        cd = f'{word} cd -- "$__sessions_pwd"; OLDPWD=$__sessions_oldpwd;' if request.cwd else ""
+        forget = "".join(f" __sessions_old_{name}" for name in request.env) if self.dialect.name == "sh" else ""
+        return (
+            f"__sessions_status=$?; case ${{__sessions_pwd+set}} in set) {unset} {word} eval \"$__sessions_env\"; {cd}"
+            f" {word} unset __sessions_pwd __sessions_oldpwd __sessions_env{forget} ;; esac;"
+            f" {self._report} - - $__sessions_status\n"
+        )
+
+    def background(self, request: Request, status: int) -> str:
+        """Starts file ``7b`` beside the shell. `status` is what ``$?`` was and shall stay."""
+        word, number = self.dialect.word, request.number
+        return (
+            f"( {word} . {self.directory}/{number}b ) </dev/null >/dev/null 2>&1\n"
+            f'{self._report} b {number} "$?" {status}\n'
+        )
+
+    def starter(self, request: Request, status: int) -> str:
+        """The content of file ``7b``."""
+        word, number, path = self.dialect.word, request.number, f"{self.directory}/{request.number}"
+        tell = f"{word} printf '%s {number} %s\\n'"
+        to = f"1<>{self.directory}/report"
+        steps = [f"{word} export SESSIONS_COMMAND_ID={request.id}"]
+        for step in self._preparation(request):
+            steps.append(f"{step} 2>/dev/null || {{ {step} 2>{path}e; {word} exit 1; }}")
+        if request.stdin:
+            steps += [f"{word} exec <{path}i", f"{tell} o 0 {to}"]
+        if status:
+            steps.append(f"{self._report} - - {status}")
+        steps.append(f"{word} . {path} >{path}o 2>{path}e")
+        job = "\n".join(steps)
+        if self.dialect.name == "zsh":
+            # zsh hangs on `wait` in such a fork, so there the command is a foreground subshell of the reporter.
+            keep = "__sessions_flags=$-; unsetopt errexit"
+            begin = "case $__sessions_flags in *e*) setopt errexit ;; esac; unset __sessions_flags"
+            pid = f"{word} zmodload zsh/system; {tell} s $sysparams[pid] {to}"
+            return f"{{ {keep}; (\n{begin}\n{pid}\n{job}\n)\n{tell} e $? {to}\n}} &\n"
+        monitor, quiet = ("\\builtin set -m\n", "\\builtin set +m\n") if self.dialect.own_group else ("", "")
+        return (
+            f"{monitor}{{\n{monitor}{{\n{quiet}{job}\n}} &\n"
+            f'{tell} s "$!" {to}\n'
+            f'{word} wait "$!" && {tell} e 0 {to} || {tell} e "$?" {to}\n'
+            f"}} &\n"
+        )
+
+
+def assignments(env: Mapping[str, str]) -> list[str]:
+    return [f"{name}={shlex.quote(value)}" for name, value in env.items()]

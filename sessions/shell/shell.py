@@ -1,0 +1,174 @@
+"""One live shell: started through the keeper, fed with control lines, listened to on its report FIFO."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import trio
+
+from ..errors import Broken
+from .keeper import Keeper
+from .pipes import ControlPipe
+from .poller import Poller
+from .processes import SESSION_MARK
+from .script import Dialect, Report, Request, Writer, parse_reports
+
+READY_SECONDS = 30.0
+"""A shell without startup files is ready after 3 ms; a machine that takes this long is broken."""
+
+
+class Shell:
+    """A shell that takes commands. What becomes of them is told to `on_report`, its own end to `on_exit`."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        directory: Path,
+        poller: Poller,
+        on_report: Callable[[Report], None],
+        on_exit: Callable[[Shell, int], None],
+    ) -> None:
+        self.dialect = dialect
+        self.directory = directory
+        """Its run directory, where the files of its commands belong."""
+        self.pid = 0
+        self.exited = trio.Event()
+        self.exit_code: int | None = None
+        self._poller = poller
+        self._on_report = on_report
+        self._on_exit = on_exit
+        self._ready = trio.Event()
+        self._writer = Writer(dialect, str(directory))
+        self._control: ControlPipe | None = None
+        self._reports = -1
+
+    @classmethod
+    async def open(
+        cls,
+        dialect: Dialect,
+        session_id: str,
+        directory: Path,
+        cwd: str,
+        env: Mapping[str, str],
+        poller: Poller,
+        keeper: Keeper,
+        on_report: Callable[[Report], None],
+        on_exit: Callable[[Shell, int], None],
+        open_files: int,
+    ) -> Shell:
+        """Start one and wait until it takes commands. `Broken` if it can't be started; then nothing is left of it."""
+        shell = cls(dialect, directory, poller, on_report, on_exit)
+        try:
+            directory.mkdir(mode=0o700)
+            (directory / "r").write_text(shell._writer.report_file())
+            report = directory / "report"
+            os.mkfifo(report, 0o600)
+            # Open in both directions: it never comes to its end when a report has been written.
+            shell._reports = os.open(report, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            poller.watch(shell._reports, shell._read_reports)
+            shell._control = ControlPipe(poller, lambda: None)
+            environment = {**os.environ, **env, SESSION_MARK: session_id}
+            environment.pop("ENV", None)  # a startup file of interactive POSIX shells
+            try:
+                shell.pid = await keeper.spawn(
+                    dialect.argv, environment, cwd, shell._control.shell_end, shell._exit
+                )
+            finally:
+                shell._control.close_shell_end()
+            shell._control.send(shell._writer.setup(open_files))
+            with trio.fail_after(READY_SECONDS):
+                await shell._ready.wait()
+            if shell.exit_code is not None:
+                raise Broken(f"{dialect.argv[0]} ended with exit code {shell.exit_code} before it took a command")
+        except BaseException as error:
+            if shell.pid and shell.exit_code is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(shell.pid, signal.SIGKILL)
+            shell.dispose()
+            if isinstance(error, OSError):
+                raise Broken(f"the shell {dialect.argv[0]!r} can't be started: {error}") from error
+            if isinstance(error, trio.TooSlowError):
+                raise Broken(f"{dialect.argv[0]} took no command within {READY_SECONDS} s") from None
+            raise
+        return shell
+
+    def run(self, request: Request, status: int) -> None:
+        """Run the text in file `request.number` in the shell itself."""
+        assert self._control is not None
+        self._control.send(self._writer.foreground(request, status))
+
+    def start(self, request: Request, status: int) -> None:
+        """Run it in a fork of the shell, beside it."""
+        assert self._control is not None
+        starter = self._writer.starter(request, status)
+        (self.directory / f"{request.number}b").write_text(starter, "utf-8", "surrogateescape")
+        self._control.send(self._writer.background(request, status))
+
+    def interrupt(self, request: Request) -> None:
+        """Ctrl-C for the command in the foreground and the shell that waits for it."""
+        assert self._control is not None
+        self.signal_group(signal.SIGINT)
+        if self._writer.dialect.resends_report:
+            self._control.send(self._writer.report_again(request))
+
+    def signal_group(self, number: int) -> None:
+        """Signal the shell and what it runs in the foreground."""
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def kill(self) -> None:
+        """End the shell itself, at once."""
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def end_input(self) -> None:
+        """No more control lines: an idle shell ends by itself."""
+        if self._control is not None:
+            self._control.close()
+
+    def path(self, number: int) -> str:
+        """Where the files of command `number` begin."""
+        return f"{self.directory}/{number}"
+
+    def _read_reports(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for report in parse_reports(os.read(self._reports, 65536)):
+                if report.kind == "r":
+                    self._ready.set()
+                else:
+                    self._on_report(report)
+
+    def _exit(self, exit_code: int) -> None:
+        if self._reports >= 0:
+            self._read_reports()  # what it said before it ended counts
+        self.exit_code = exit_code
+        self._ready.set()
+        self.exited.set()
+        self.end_input()
+        self._on_exit(self, exit_code)
+
+    def dispose(self) -> None:
+        """Give back descriptors and the run directory. Background commands can't report any more."""
+        if self._control is not None:
+            self._control.close()
+        if self._reports >= 0:
+            self._poller.forget(self._reports)
+            os.close(self._reports)
+            self._reports = -1
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def raise_open_files() -> int:
+    """Let this process have as many descriptors as it may: two a running command. Returns the soft limit from before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft

@@ -1,0 +1,157 @@
+"""Ending commands: how to stop one without losing its shell, and how to be sure that nothing of it is left.
+
+In the foreground, bash acts on SIGINT only if the child that it waits for dies of it too. So INT goes to the whole group,
+again every 50 ms, until the shell reports: a loop of short children is hit between two of them sooner or later. Whoever
+ignores INT gets TERM after three rounds and KILL after the grace; the shell itself only if it outlives even that.
+
+In the background, TERM and CONT to the command's group, a grace, KILL. Then, for both, the same for whatever still carries the
+command's mark: what has left the group, or was left behind.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from .lifecycle import Reason
+from .running import RunningCommand
+from .shell import processes
+from .shell.processes import Seen
+
+INTERRUPT_SECONDS: Final = 0.05
+"""Between two interrupts."""
+INTERRUPTS_BEFORE_TERM: Final = 3
+SHELL_GRACE_SECONDS: Final = 2.0
+"""What a shell gets on top of the grace, once all its children have been killed."""
+LOOK_SECONDS: Final = 0.02
+"""Between two looks at processes that have been told to end; doubled each time, up to a quarter of a second."""
+
+
+class Census:
+    """Looks at all processes, in a thread; those who ask at the same time share a look that began after they asked."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+        self._began = float("-inf")
+        self._seen: list[Seen] = []
+
+    async def take(self) -> list[Seen]:
+        asked = trio.current_time()
+        async with self._lock:
+            if self._began <= asked:
+                self._began = trio.current_time()
+                self._seen = await trio.to_thread.run_sync(processes.snapshot)
+            return self._seen
+
+
+async def sweep(census: Census, find: Callable[[list[Seen]], list[Seen]], grace: float) -> None:
+    """End all processes that `find` picks, until it finds none: TERM and CONT, `grace` seconds, KILL."""
+    deadline = trio.current_time() + grace
+    pause = LOOK_SECONDS
+    told: set[int] = set()
+    while found := find(await census.take()):
+        if trio.current_time() >= deadline:
+            processes.send(found, signal.SIGKILL)
+        else:
+            processes.send([seen for seen in found if seen.pid not in told], signal.SIGTERM)
+            told.update(seen.pid for seen in found)
+        await trio.sleep(pause)
+        pause = min(2 * pause, 0.25)
+
+
+async def sweep_command(command_id: str, census: Census, grace: float) -> None:
+    """End whatever a finished command left behind."""
+    await sweep(census, lambda seen: processes.of_command(seen, command_id), grace)
+
+
+async def stop(command: RunningCommand, census: Census, reason: Reason, grace: float) -> None:
+    """End a command that has started, and all that it started. Returns when it is finished and nothing of it is left."""
+    if not command.is_finished:
+        command.asked = command.asked or reason
+        if command.in_shell:
+            await stop_in_shell(command, census, grace)
+        else:
+            await stop_beside(command, census, grace)
+    await sweep(census, lambda seen: belonging(command, seen), grace)
+
+
+def belonging(command: RunningCommand, seen: Sequence[Seen]) -> list[Seen]:
+    # Once it is finished, its shell's children are another's.
+    shell = command.shell.pid if command.shell and command.in_shell and not command.is_finished else None
+    return processes.of_command(seen, command.id, leader=command.leader, shell=shell)
+
+
+async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -> None:
+    shell = command.shell
+    assert shell is not None
+    deadline = trio.current_time() + grace
+    rounds = 0
+    killed = False
+    while not command.is_finished:
+        command.sent_signal = command.sent_signal or signal.SIGINT
+        shell.interrupt(command.request)
+        rounds += 1
+        if trio.current_time() >= deadline + SHELL_GRACE_SECONDS:
+            shell.kill()
+        elif trio.current_time() >= deadline and rounds >= INTERRUPTS_BEFORE_TERM:
+            killed = True
+            command.sent_signal = signal.SIGKILL
+            processes.send(belonging(command, await census.take()), signal.SIGKILL)
+        elif rounds == INTERRUPTS_BEFORE_TERM and not killed:
+            processes.send(belonging(command, await census.take()), signal.SIGTERM)
+        with trio.move_on_after(INTERRUPT_SECONDS):
+            await command.finished.wait()
+
+
+async def stop_beside(command: RunningCommand, census: Census, grace: float) -> None:
+    with trio.move_on_after(grace):
+        await command.started.wait()
+        command.sent_signal = signal.SIGTERM
+        await send(command, census, signal.SIGTERM)
+        await command.finished.wait()
+    while not command.is_finished:
+        command.sent_signal = signal.SIGKILL
+        await send(command, census, signal.SIGKILL)
+        with trio.move_on_after(1):
+            await command.finished.wait()
+
+
+async def send(command: RunningCommand, census: Census, number: int) -> None:
+    """Send a signal to all processes of a running command; never to its shell."""
+    if command.leader is not None and command.owns_group:
+        # Its leader is not reaped before it has been reported, so the number is still its own.
+        processes.send_group(command.leader, number)
+    else:
+        processes.send(belonging(command, await census.take()), number)
+
+
+async def interrupt(command: RunningCommand, census: Census, patience: float = 1.0) -> None:
+    """Ctrl-C, as a terminal would do it: once for each process. Returns when the command is over, or after `patience` seconds.
+
+    A shell loop of short children may need several; who has got one and is busy cleaning up does not get another.
+    """
+    shell = command.shell
+    if not command.in_shell or shell is None:
+        command.sent_signal = signal.SIGINT
+        await send(command, census, signal.SIGINT)
+        if not command.owns_group:
+            # Shells without job control start background commands with SIGINT ignored, for good.
+            deaf = [seen for seen in belonging(command, await census.take()) if processes.ignores(seen.pid, signal.SIGINT)]
+            processes.send(deaf, signal.SIGTERM)
+            command.sent_signal = signal.SIGTERM if deaf else signal.SIGINT
+        with trio.move_on_after(patience):
+            await command.finished.wait()
+        return
+    reached: set[int] = set()
+    with trio.move_on_after(patience):
+        while not command.is_finished:
+            here = {seen.pid for seen in belonging(command, await census.take())}
+            if not here & reached:
+                command.sent_signal = signal.SIGINT
+                shell.interrupt(command.request)
+                reached |= here
+            with trio.move_on_after(INTERRUPT_SECONDS):
+                await command.finished.wait()

@@ -1,0 +1,295 @@
+"""What can be asked for: sessions, commands and events of a root, in one SQLite file that engines and readers share."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import Broken, Conflict, Corrupt
+from ..ids import command_id
+from ..lifecycle import CommandState, Finished, Outcome, Queued, Running, SessionState, state_name
+from ..models import CommandInfo, Event, EventType, SessionInfo
+
+FORMAT: Final = 1
+BUSY_SECONDS: Final = 10.0
+
+SCHEMA: Final = """
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, engine_id TEXT NOT NULL, shell TEXT NOT NULL, cwd TEXT NOT NULL,
+    env TEXT NOT NULL, labels TEXT NOT NULL, restart INTEGER NOT NULL, state TEXT NOT NULL, created_at REAL NOT NULL,
+    closed_at REAL, ended_by TEXT, problem TEXT
+) STRICT;
+CREATE INDEX sessions_by_name ON sessions(name);
+CREATE UNIQUE INDEX open_names ON sessions(name) WHERE state IN ('open', 'stalled', 'ended');
+CREATE TABLE commands (
+    session_id TEXT NOT NULL, number INTEGER NOT NULL, text TEXT NOT NULL, in_shell INTEGER NOT NULL,
+    labels TEXT NOT NULL, state TEXT NOT NULL, queued_at REAL NOT NULL, started_at REAL, finished_at REAL, reason TEXT,
+    exit_code INTEGER, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, stdout_bytes INTEGER NOT NULL,
+    stderr_bytes INTEGER NOT NULL, dropped_bytes INTEGER NOT NULL, detached INTEGER NOT NULL, expired INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX commands_by_number ON commands(session_id, number);
+CREATE INDEX unfinished ON commands(session_id) WHERE state != 'finished';
+CREATE INDEX prunable ON commands(finished_at) WHERE state = 'finished' AND expired = 0;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, type TEXT NOT NULL, session_id TEXT NOT NULL,
+    command_id TEXT
+) STRICT;
+"""
+
+OPEN_STATES: Final = ("open", "stalled", "ended")
+
+
+class Catalog:
+    """One connection to a root's catalog. Each method is one transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.listeners: set[Callable[[], None]] = set()
+        """Called after each change that this connection has made."""
+        try:
+            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            with self._writing():
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version == 0:
+                    for statement in SCHEMA.split(";"):
+                        self._db.execute(statement)
+                    self._db.execute(f"PRAGMA user_version = {FORMAT}")
+        except sqlite3.DatabaseError as error:
+            raise Broken(f"the catalog {path} can't be opened: {error}; is it a sessions root, and is there space?") from error
+        if version > FORMAT:
+            self._db.close()
+            raise Broken(f"{path} has format {version}; this version of sessions reads up to {FORMAT}: update it")
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+            for listener in self.listeners:
+                listener()
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def version(self) -> int:
+        """Grows when another connection has changed something."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    # Sessions
+
+    def add_session(self, info: SessionInfo) -> None:
+        """`Conflict` if an open session has this name, `sqlite3.OperationalError` if the disk is full."""
+        values = (
+            info.id, info.name, info.engine_id, info.shell, info.cwd, json.dumps(dict(info.env)),
+            json.dumps(dict(info.labels)), info.restart, info.state, info.created_at,
+        )  # fmt: skip
+        try:
+            with self._writing():
+                if self._db.execute("SELECT 1 FROM sessions WHERE id = ?", (info.name,)).fetchone() and info.name != info.id:
+                    raise Conflict(f"{info.name!r} is the id of another session: choose another name")
+                self._db.execute(
+                    "INSERT INTO sessions (id, name, engine_id, shell, cwd, env, labels, restart, state, created_at)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    values,
+                )
+                self._event(info.created_at, "session_created", info.id)
+        except sqlite3.IntegrityError:
+            raise Conflict(
+                f"an open session is called {info.name!r} already: get_session({info.name!r}) gives it, or choose another name"
+            ) from None
+
+    def update_session(self, info: SessionInfo) -> None:
+        """Store the state of `info` and what goes with it; tells of a close."""
+        with self._writing():
+            before = self._db.execute("SELECT state FROM sessions WHERE id = ?", (info.id,)).fetchone()
+            self._db.execute(
+                "UPDATE sessions SET state = ?, closed_at = ?, ended_by = ?, problem = ? WHERE id = ?",
+                (info.state, info.closed_at, info.ended_by, info.problem, info.id),
+            )
+            if info.state not in OPEN_STATES and before is not None and before["state"] in OPEN_STATES:
+                self._event(info.closed_at or info.created_at, "session_closed", info.id)
+
+    def find_session(self, name_or_id: str) -> SessionInfo | None:
+        """The open session of this name, else the one with this id, else the newest that had this name."""
+        row = self._db.execute(
+            "SELECT * FROM sessions WHERE name = ?1 OR id = ?1"
+            " ORDER BY (name = ?1 AND state IN ('open', 'stalled', 'ended')) DESC, (id = ?1) DESC, created_at DESC LIMIT 1",
+            (name_or_id,),
+        ).fetchone()
+        return session_of(row) if row else None
+
+    def list_sessions(
+        self, state: str | None = None, labels: Mapping[str, str] | None = None, engine_id: str | None = None
+    ) -> list[SessionInfo]:
+        """Oldest first."""
+        where, values = conditions({"state": state, "engine_id": engine_id}, labels)
+        rows = self._db.execute(f"SELECT * FROM sessions{where} ORDER BY created_at, id", values)
+        return [session_of(row) for row in rows]
+
+    def delete_session(self, session_id: str) -> None:
+        with self._writing():
+            for table in ("commands", "events"):
+                self._db.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
+            self._db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+
+    # Commands
+
+    def add_command(self, info: CommandInfo) -> None:
+        """Store a command that is queued, or is running at once."""
+        started_at = info.state.started_at if isinstance(info.state, Running) else None
+        with self._writing():
+            self._db.execute(
+                "INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?, ?, 0, 0, 0, ?, 0)",
+                (
+                    info.session_id, info.number, info.text, info.in_shell, json.dumps(dict(info.labels)) if info.labels else "{}",
+                    state_name(info.state), info.state.queued_at, started_at, info.first_seq, info.last_seq, info.detached,
+                ),
+            )  # fmt: skip
+            self._event(info.state.queued_at, "command_queued", info.session_id, info.id)
+            if started_at is not None:
+                self._event(started_at, "command_started", info.session_id, info.id)
+
+    def start_command(self, info: CommandInfo) -> None:
+        with self._writing():
+            self._db.execute(
+                "UPDATE commands SET state = 'running', started_at = ? WHERE session_id = ? AND number = ?",
+                (info.started_at, info.session_id, info.number),
+            )
+            self._event(info.started_at or 0.0, "command_started", info.session_id, info.id)
+
+    def finish_command(self, info: CommandInfo) -> None:
+        state = info.state
+        assert isinstance(state, Finished)
+        with self._writing():
+            self._db.execute(
+                "UPDATE commands SET state = 'finished', finished_at = ?, reason = ?, exit_code = ?, first_seq = ?, last_seq = ?,"
+                " stdout_bytes = ?, stderr_bytes = ?, dropped_bytes = ? WHERE session_id = ? AND number = ?",
+                (
+                    state.finished_at, state.outcome.reason, state.outcome.exit_code, info.first_seq, info.last_seq,
+                    info.stdout_bytes, info.stderr_bytes, info.dropped_bytes, info.session_id, info.number,
+                ),
+            )  # fmt: skip
+            self._event(state.finished_at, "command_finished", info.session_id, info.id)
+
+    def update_command_log(self, info: CommandInfo) -> None:
+        """Store how much a command has logged, late output too."""
+        with self._writing():
+            self._db.execute(
+                "UPDATE commands SET last_seq = ?, stdout_bytes = ?, stderr_bytes = ?, dropped_bytes = ?"
+                " WHERE session_id = ? AND number = ?",
+                (info.last_seq, info.stdout_bytes, info.stderr_bytes, info.dropped_bytes, info.session_id, info.number),
+            )
+
+    def expire_command(self, session_id: str, number: int) -> None:
+        with self._writing():
+            self._db.execute(
+                "UPDATE commands SET expired = 1, text = '', labels = '{}' WHERE session_id = ? AND number = ?",
+                (session_id, number),
+            )
+
+    def get_command(self, session_id: str, number: int) -> CommandInfo | None:
+        row = self._db.execute(
+            "SELECT * FROM commands WHERE session_id = ? AND number = ?", (session_id, number)
+        ).fetchone()
+        return command_of(row) if row else None
+
+    def list_commands(
+        self,
+        session_id: str | None = None,
+        state: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int | None = None,
+    ) -> list[CommandInfo]:
+        """The newest `limit` that fit, oldest of them first. Expired ones are left out."""
+        where, values = conditions({"session_id": session_id, "state": state, "expired": 0}, labels)
+        rows = self._db.execute(
+            f"SELECT * FROM commands{where} ORDER BY rowid DESC LIMIT ?", [*values, -1 if limit is None else limit]
+        ).fetchall()
+        return [command_of(row) for row in reversed(rows)]
+
+    def prunable(self) -> Iterator[CommandInfo]:
+        """Finished commands that still hold a log, the one that finished first first."""
+        rows = self._db.execute(
+            "SELECT * FROM commands WHERE state = 'finished' AND expired = 0 ORDER BY finished_at, rowid"
+        ).fetchall()
+        return map(command_of, rows)
+
+    def holds_logs(self, session_id: str) -> bool:
+        """Whether any command of the session has not expired."""
+        row = self._db.execute(
+            "SELECT 1 FROM commands WHERE session_id = ? AND expired = 0 LIMIT 1", (session_id,)
+        ).fetchone()
+        return row is not None
+
+    # Events
+
+    def _event(self, time: float, kind: EventType, session_id: str, command: str | None = None) -> None:
+        self._db.execute(
+            "INSERT INTO events (time, type, session_id, command_id) VALUES (?, ?, ?, ?)", (time, kind, session_id, command)
+        )
+
+    def last_event(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
+
+    def events_after(self, seq: int, limit: int = 512) -> list[Event]:
+        rows = self._db.execute(
+            "SELECT seq, time, type, session_id, command_id FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        )
+        return [Event(*row) for row in rows]
+
+    def forget_events(self, older_than: float) -> None:
+        """Remove events from before this time (Unix seconds)."""
+        with self._writing():
+            self._db.execute("DELETE FROM events WHERE time < ?", (older_than,))
+
+
+def conditions(equal: Mapping[str, object], labels: Mapping[str, str] | None) -> tuple[str, list[Any]]:
+    """A WHERE clause and its values; None means "any"."""
+    clauses = [f"{column} = ?" for column, value in equal.items() if value is not None]
+    values: list[Any] = [value for value in equal.values() if value is not None]
+    for key, value in (labels or {}).items():
+        clauses.append("EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND label.value = ?)")
+        values += [key, value]
+    return (" WHERE " + " AND ".join(clauses) if clauses else ""), values
+
+
+def session_of(row: sqlite3.Row) -> SessionInfo:
+    state: SessionState = row["state"]
+    return SessionInfo(
+        id=row["id"], name=row["name"], engine_id=row["engine_id"], shell=row["shell"], cwd=row["cwd"],
+        env=json.loads(row["env"]), labels=json.loads(row["labels"]), restart=bool(row["restart"]), state=state,
+        created_at=row["created_at"], closed_at=row["closed_at"], ended_by=row["ended_by"], problem=row["problem"],
+    )  # fmt: skip
+
+
+def command_of(row: sqlite3.Row) -> CommandInfo:
+    identity = command_id(row["session_id"], row["number"])
+    state: CommandState
+    match row["state"]:
+        case "queued":
+            state = Queued(row["queued_at"])
+        case "running":
+            state = Running(row["queued_at"], row["started_at"])
+        case "finished":
+            outcome = Outcome(row["reason"], row["exit_code"])
+            state = Finished(row["queued_at"], row["started_at"], row["finished_at"], outcome)
+        case other:
+            raise Corrupt(f"command {identity} has the unknown state {other!r} in the catalog")
+    return CommandInfo(
+        id=identity, session_id=row["session_id"], number=row["number"], text=row["text"], in_shell=bool(row["in_shell"]),
+        labels=json.loads(row["labels"]), state=state, first_seq=row["first_seq"], last_seq=row["last_seq"],
+        stdout_bytes=row["stdout_bytes"], stderr_bytes=row["stderr_bytes"], dropped_bytes=row["dropped_bytes"],
+        detached=bool(row["detached"]), expired=bool(row["expired"]),
+    )  # fmt: skip

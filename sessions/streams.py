@@ -1,0 +1,201 @@
+"""What `follow`, `follow_all` and `watch` return: opened with ``async with``, then iterated."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import trio
+
+from .archive import Archive
+from .decoding import TextDecoder
+from .errors import Invalid
+from .following import POLL_SECONDS, Follower
+from .models import CommandInfo, Event, Record
+
+if TYPE_CHECKING:
+    from .command import Command
+
+Callback: TypeAlias = Callable[[str], object] | Callable[[str], Awaitable[object]]
+
+
+class Callbacks:
+    """Hands text to a caller's functions, one per stream; a piece never ends inside a character."""
+
+    def __init__(self, on_stdout: Callback | None, on_stderr: Callback | None) -> None:
+        self._targets = {
+            stream: (TextDecoder(), callback)
+            for stream, callback in (("stdout", on_stdout), ("stderr", on_stderr))
+            if callback is not None
+        }
+
+    async def feed(self, record: Record) -> None:
+        if record.stream in self._targets:
+            decoder, callback = self._targets[record.stream]
+            await self._call(callback, decoder.feed(record.data))
+
+    async def finish(self) -> None:
+        for decoder, callback in self._targets.values():
+            await self._call(callback, decoder.finish())
+
+    @staticmethod
+    async def _call(callback: Callback, text: str) -> None:
+        if text:
+            answer = callback(text)
+            if inspect.isawaitable(answer):
+                await answer
+
+
+class RecordStream:
+    """The records of one command or session; see `Command.follow`."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        target: CommandInfo | str,
+        after: int | None,
+        stream: str | None,
+        late: bool,
+        callbacks: Callbacks,
+    ) -> None:
+        if stream not in (None, "stdout", "stderr"):
+            raise Invalid(f"stream {stream!r} is none: say 'stdout', 'stderr', or leave it out for both")
+        if after is not None and (not isinstance(after, int) or after < -1):
+            raise Invalid(f"after={after!r} is no seq: pass the seq of a record that you have")
+        self._archive = archive
+        self._target = target
+        self._after = after
+        self._callbacks = callbacks
+        self._follower = Follower(stream, late)
+
+    async def __aenter__(self) -> Self:
+        if isinstance(self._target, str):
+            self._follower.add_session(self._archive, self._target, self._after)
+        else:
+            self._follower.add_commands(self._archive, [self._target], self._after)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._follower.close()
+
+    def __aiter__(self) -> AsyncIterator[Record]:
+        return self
+
+    async def __anext__(self) -> Record:
+        while (item := await self._follower.next()) is not None:
+            if item[1] is not None:
+                await self._callbacks.feed(item[1])
+                return item[1]
+            running = self._archive.running(item[0])
+            if running is not None:
+                # With a full disk the catalog may come later than the mark: who saw the end sees the outcome.
+                await running.finished.wait()
+        await self._callbacks.finish()
+        raise StopAsyncIteration
+
+    def __await__(self) -> Generator[object, object, None]:
+        """``await command.follow(on_stdout=...)`` reads to the end; the callbacks get all there is."""
+        return self._drain().__await__()
+
+    async def _drain(self) -> None:
+        async with self:
+            async for _ in self:
+                pass
+
+
+class MergedStream:
+    """Pairs of command and record from many commands at once; see `follow_all`."""
+
+    def __init__(self, commands: Iterable[Command], stream: str | None, late: bool) -> None:
+        if stream not in (None, "stdout", "stderr"):
+            raise Invalid(f"stream {stream!r} is none: say 'stdout', 'stderr', or leave it out for both")
+        self._commands: Mapping[str, Command] = {command.id: command for command in commands}
+        self._follower = Follower(stream, late)
+
+    async def __aenter__(self) -> Self:
+        by_archive: dict[Archive, list[CommandInfo]] = {}
+        for command in self._commands.values():
+            by_archive.setdefault(command.archive, []).append(command.info)
+        for archive, infos in by_archive.items():
+            self._follower.add_commands(archive, infos, None)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._follower.close()
+
+    def __aiter__(self) -> AsyncIterator[tuple[Command, Record]]:
+        return self
+
+    async def __anext__(self) -> tuple[Command, Record]:
+        while (item := await self._follower.next()) is not None:
+            command_id, record = item
+            if record is not None:
+                return self._commands[command_id], record
+        raise StopAsyncIteration
+
+
+def follow_all(commands: Iterable[Command], *, stream: str | None = None, late: bool = False) -> MergedStream:
+    """Follow many commands at once, each from its first byte to its end.
+
+    A command's own records come in their order; no slow or silent command holds another up. Ends when all have ended.
+    `stream` is ``"stdout"`` or ``"stderr"`` to see only that; `late` also waits for what processes that a command left
+    behind still write.
+
+    ::
+
+        async with sessions.follow_all([build, tests]) as records:
+            async for command, record in records:
+                print(command.id, record.data)
+    """
+    return MergedStream(commands, stream, late)
+
+
+class EventStream:
+    """The events of a root; see `Engine.watch`."""
+
+    def __init__(self, archive: Archive, after: int | None) -> None:
+        self._catalog = archive.catalog
+        self._after = after
+        self._position = 0
+        self._items: deque[Event] = deque()
+        self._bell = trio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._catalog.listeners.add(self._ring)
+        self._position = self._catalog.last_event() if self._after is None else self._after
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._catalog.listeners.discard(self._ring)
+        self._items.clear()
+
+    def _ring(self) -> None:
+        self._bell.set()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._items:
+            await trio.lowlevel.checkpoint()
+        while not self._items:
+            self._bell = trio.Event()
+            self._items.extend(self._catalog.events_after(self._position))
+            if not self._items:
+                version = self._catalog.version()
+                # Our own engine's events ring; another's show in the catalog's version.
+                while self._catalog.version() == version and not self._bell.is_set():
+                    with trio.move_on_after(POLL_SECONDS):
+                        await self._bell.wait()
+        event = self._items.popleft()
+        self._position = event.seq
+        return event
