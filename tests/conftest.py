@@ -1,0 +1,59 @@
+"""What all tests share: an engine on a root of its own, and the proof that nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+import sessions
+
+
+def leftovers(session_ids: set[str]) -> list[psutil.Process]:
+    """Processes that carry the mark of one of these sessions."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("SESSIONS_SESSION_ID") in session_ids:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def open_descriptors() -> set[str]:
+    """What this process has open, by descriptor and target."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
+
+
+@pytest.fixture
+async def engine(root: Path) -> AsyncIterator[sessions.Engine]:
+    """An engine with a short grace. After the test, no process of its sessions is left."""
+    async with sessions.open_engine(root, limits=sessions.Limits(kill_grace_seconds=1.0)) as engine:
+        yield engine
+        ids = {session.id for session in await engine.list_sessions()}
+    assert leftovers(ids) == []
+
+
+@pytest.fixture
+async def session(engine: sessions.Engine) -> sessions.Session:
+    return await engine.create_session("test")
+
+
+@pytest.fixture
+def processes_of() -> Callable[[set[str]], list[psutil.Process]]:
+    return leftovers
