@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,7 @@ class Log(Protocol):
     def unsubscribe(self, number: int | None, wake: Callable[[], None]) -> None: ...
     def is_over(self, number: int | None, late: bool) -> bool:
         """Whether nothing more can come from this command (None: from this session)."""
+
     def close(self) -> None: ...
 
 
@@ -154,7 +155,6 @@ class Archive:
         # A running command's byte counts are in memory until it is finished.
         return [running.info if (running := self.running(info.id)) else info for info in infos]
 
-    def remove(self, session_ids: Iterable[str]) -> None:
-        """Remove the files of these sessions."""
-        for session_id in session_ids:
-            shutil.rmtree(self.directory(session_id), ignore_errors=True)
+    def remove(self, session_id: str) -> None:
+        """Remove the files of a session. Blocks for as long as the file system takes."""
+        shutil.rmtree(self.directory(session_id), ignore_errors=True)

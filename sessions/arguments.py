@@ -19,11 +19,15 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def check_text(text: str) -> str:
     """A command's text."""
     if not isinstance(text, str):
-        raise Invalid(f"a command is a str of shell text, not {type(text).__name__}; use shlex.join() for a list of words")
+        raise Invalid(
+            f"a command is a str of shell text, not {type(text).__name__}; use shlex.join() for a list of words"
+        )
     if not text.strip():
         raise Invalid("the command is empty: pass the shell text to run")
     if "\0" in text:
-        raise Invalid(f"the command has a NUL character at position {text.index(chr(0))}, which no shell can read: remove it")
+        raise Invalid(
+            f"the command has a NUL character at position {text.index(chr(0))}, which no shell can read: remove it"
+        )
     return text
 
 
@@ -84,7 +88,9 @@ def check_shell(shell: str) -> str:
         raise Invalid(f"shell {shell!r} is not supported: choose one of {', '.join(DIALECTS)}")
     program = DIALECTS[shell].argv[0]
     if shutil.which(program) is None:
-        raise Broken(f"the shell {program!r} is not installed here: install it or choose another of {', '.join(DIALECTS)}")
+        raise Broken(
+            f"the shell {program!r} is not installed here: install it or choose another of {', '.join(DIALECTS)}"
+        )
     return shell
 
 

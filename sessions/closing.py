@@ -38,9 +38,7 @@ async def close_session(session: LiveSession, grace: float) -> None:
         shells = {session.shell_pid} if session.shell_pid else set()
         spared = {command.id for command in session.commands.values() if command.detached and not command.is_finished}
         await session.end_shell(EXIT_SECONDS)
-        await stopping.sweep(
-            census, lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared), grace
-        )
+        await stopping.sweep(census, lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared), grace)
         with trio.move_on_after(STALL_SECONDS):
             await session.recorder.caught_up.wait()
         session.set_state("close", closed_at=time.time())

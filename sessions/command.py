@@ -244,7 +244,15 @@ class Command:
         """
         await self.refresh()
         return read_logs(
-            self.archive, self.info, tail=tail, since=since, until=until, after=after, stream=stream, start=start, stop=stop
+            self.archive,
+            self.info,
+            tail=tail,
+            since=since,
+            until=until,
+            after=after,
+            stream=stream,
+            start=start,
+            stop=stop,
         )
 
     async def excerpt(self, max_bytes: int = 30_000) -> Excerpt:

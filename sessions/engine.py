@@ -18,7 +18,7 @@ from .archive import Archive
 from .arguments import check_cwd, check_env, check_labels, check_shell
 from .closing import close_session, end_detached
 from .command import Command
-from .errors import Broken, Busy, Closed, Conflict, Invalid
+from .errors import Broken, Busy, Closed, Invalid
 from .ids import check_name, encode, new_session_id
 from .live import LiveSession, Workshop
 from .models import Limits, Pruned, SessionInfo
@@ -119,9 +119,8 @@ class Engine:
                     live.dispose()
                     raise
             except BaseException:
-                with trio.CancelScope(shield=True):
-                    catalog.delete_session(session_id)
-                    self._archive.remove([session_id])
+                catalog.delete_session(session_id)
+                self._archive.remove(session_id)
                 raise
         except (OSError, sqlite3.OperationalError) as error:
             raise Broken(f"session {info.name!r} can't be created in {self.root}: {error}") from error
@@ -160,11 +159,15 @@ class Engine:
         await trio.lowlevel.checkpoint()
         return self._session(self._archive.session(name_or_id))
 
-    async def list_sessions(self, *, state: str | None = None, labels: Mapping[str, str] | None = None) -> list[Session]:
+    async def list_sessions(
+        self, *, state: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> list[Session]:
         """The sessions of this root, other engines' and closed ones too, oldest first."""
         await trio.lowlevel.checkpoint()
         infos = self._archive.catalog.list_sessions(None, check_labels(labels))
-        sessions = [self._session(self._archive.session(info.id) if info.state in OPEN_STATES else info) for info in infos]
+        sessions = [
+            self._session(self._archive.session(info.id) if info.state in OPEN_STATES else info) for info in infos
+        ]
         return [session for session in sessions if state is None or session.state == state]
 
     def _session(self, info: SessionInfo) -> Session:
@@ -177,11 +180,8 @@ class Engine:
         live = self._archive.live.get(session.id)
         if live is not None:
             await end_detached(live, self.limits.kill_grace_seconds)
-        await self._blocking(self._delete, session.id)
-
-    def _delete(self, session_id: str) -> None:
-        self._archive.catalog.delete_session(session_id)
-        self._archive.remove([session_id])
+        self._archive.catalog.delete_session(session.id)
+        await trio.to_thread.run_sync(self._archive.remove, session.id)
 
     # Commands
 
@@ -236,15 +236,14 @@ class Engine:
         nothing is left goes too.
         """
         for name, value in (("older_than", older_than), ("keep_bytes", keep_bytes)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
+            ):
                 raise Invalid(f"{name}={value!r}: pass a number from 0")
         if older_than is None and keep_bytes is None:
             raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
         await trio.lowlevel.checkpoint()
         return retention.prune(self._archive, older_than, keep_bytes)
-
-    async def _blocking(self, function, *arguments):  # type: ignore[no-untyped-def]
-        return await trio.to_thread.run_sync(function, *arguments)
 
     async def close(self) -> None:
         """Close all sessions and end all processes."""
@@ -258,7 +257,7 @@ class Engine:
                 nursery.start_soon(end_detached, live, grace)
 
 
-class open_engine:  # noqa: N801 - it is used like a function
+class open_engine:
     """An engine on `root`, for as long as the block lasts. At its end all its sessions are closed and all their processes ended.
 
     :param root: the state directory; by default ``$SESSIONS_HOME``, else ``$XDG_STATE_HOME/sessions``, else
@@ -298,6 +297,7 @@ class open_engine:  # noqa: N801 - it is used like a function
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
         self._nursery.start_soon(poller.run)
+        catalog.on_checkpoint_due = lambda: self._nursery.start_soon(trio.to_thread.run_sync, catalog.checkpoint)
         workshop = Workshop(
             catalog,
             poller,

@@ -28,7 +28,9 @@ OWNER_CHECKS: Final = 20
 class Group:
     """The followed commands of one session, and how far their log has been read."""
 
-    def __init__(self, log: Log, numbers: set[int] | None, kind: int | None, seq: int, wake: Callable[[Group], None]) -> None:
+    def __init__(
+        self, log: Log, numbers: set[int] | None, kind: int | None, seq: int, wake: Callable[[Group], None]
+    ) -> None:
         self.log = log
         self.numbers = numbers
         """Those that are not over yet; None for the whole session."""

@@ -13,12 +13,13 @@ Each state of a command is a type that holds exactly the facts that exist in it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
 from .errors import Conflict
 
+StateName = TypeVar("StateName", bound=str)
 CommandStateName: TypeAlias = Literal["queued", "running", "finished"]
 SessionState: TypeAlias = Literal["open", "stalled", "ended", "closed", "lost"]
 Reason: TypeAlias = Literal["exit", "signal", "timeout", "killed", "session_closed", "shell_died", "lost"]
@@ -47,7 +48,7 @@ SESSION_MOVES: Final[Mapping[tuple[str, str], SessionState]] = {
 }
 
 
-def move(table: Mapping[tuple[str, str], str], state: str, event: str, what: str) -> str:
+def move(table: Mapping[tuple[str, str], StateName], state: str, event: str, what: str) -> StateName:
     """The state after `event`, or `Conflict` if `table` has no such move. `what` names the session or command."""
     try:
         return table[state, event]

@@ -102,7 +102,9 @@ class LiveSession:
     async def ensure_shell(self) -> None:
         """Raise `Closed` if the shell has ended; restart it if the session was created so."""
         if self.closing or self.info.state in FINAL_STATES:
-            raise Closed(f"session {self.info.name!r} ({self.info.id}) is closed: create another one; its logs stay readable")
+            raise Closed(
+                f"session {self.info.name!r} ({self.info.id}) is closed: create another one; its logs stay readable"
+            )
         if self.info.state != "ended":
             return
         if self.info.restart:
@@ -174,7 +176,9 @@ class LiveSession:
     ) -> RunningCommand:
         """Take a checked command into the queue, or start it at once. Nothing is left of it if this raises."""
         if len(self._queue) >= self.workshop.limits.queued_commands:
-            raise Busy(f"{len(self._queue)} commands wait in session {self.info.name!r} already: see Limits.queued_commands")
+            raise Busy(
+                f"{len(self._queue)} commands wait in session {self.info.name!r} already: see Limits.queued_commands"
+            )
         if self.recorder.stalled:
             raise Broken(f"session {self.info.name!r} takes no commands now: {self.info.problem}")
         assert self._shell is not None

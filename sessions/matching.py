@@ -16,7 +16,7 @@ def compile_pattern(pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes]) 
     try:
         if isinstance(pattern, re.Pattern):
             if isinstance(pattern.pattern, bytes):
-                return pattern  # type: ignore[return-value]
+                return pattern
             return re.compile(pattern.pattern.encode(), pattern.flags & ~re.UNICODE)
         return re.compile(pattern.encode() if isinstance(pattern, str) else pattern, re.MULTILINE)
     except (re.error, TypeError, AttributeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import trio
 
@@ -27,7 +28,7 @@ class Pump:
     def watch(self, command: RunningCommand) -> None:
         for kind, pipe in command.pipes.items():
             self._watched.add(pipe.descriptor)
-            self._poller.watch(pipe.descriptor, lambda kind=kind, pipe=pipe: self._read(command, kind, pipe))  # type: ignore[misc]
+            self._poller.watch(pipe.descriptor, partial(self._read, command, kind, pipe))
 
     def pause(self, commands: Iterable[RunningCommand]) -> None:
         """Leave these commands' pipes alone: they fill, and the commands wait."""

@@ -7,8 +7,8 @@ import math
 from .archive import Archive
 from .errors import Invalid
 from .models import CommandInfo, Excerpt, Logs
-from .store.records import STDERR
 from .store.reading import TranscriptReader, cut, gather, last_lines, select
+from .store.records import STDERR
 
 
 def read_logs(
@@ -30,7 +30,9 @@ def read_logs(
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             raise Invalid(f"{name}={value!r}: pass a number from 0")
     for name, time in (("since", since), ("until", until)):
-        if time is not None and (isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time)):
+        if time is not None and (
+            isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time)
+        ):
             raise Invalid(f"{name}={time!r}: pass Unix seconds")
     if tail is not None and not (since is until is after is start is stop is None):
         raise Invalid("tail goes with stream only: leave out since, until, after, start and stop")
@@ -71,7 +73,9 @@ def read_excerpt(archive: Archive, command: CommandInfo, max_bytes: int) -> Exce
         # A third each for the beginning, where commands say what they do, for errors in between, and for the end.
         head_stop = third = max_bytes // 3
         tail_start = size - third
-        errors = gather(reader, [span for span in cut(iter(spans), head_stop, tail_start) if span.kind == STDERR]).output
+        errors = gather(
+            reader, [span for span in cut(iter(spans), head_stop, tail_start) if span.kind == STDERR]
+        ).output
         if not errors:
             tail_start = size - (max_bytes - head_stop)
         return Excerpt(

@@ -29,7 +29,12 @@ class Recorder:
     """Writes for one live session."""
 
     def __init__(
-        self, transcript: Transcript, catalog: Catalog, limits: Limits, nursery: trio.Nursery, on_trouble: Callable[[str | None], None]
+        self,
+        transcript: Transcript,
+        catalog: Catalog,
+        limits: Limits,
+        nursery: trio.Nursery,
+        on_trouble: Callable[[str | None], None],
     ) -> None:
         self.transcript = transcript
         self._catalog = catalog

@@ -50,7 +50,7 @@ def prune(archive: Archive, older_than: float | None, keep_bytes: int | None) ->
             freed += held_bytes(command)
         session = catalog.find_session(session_id)
         if session is not None and session.state not in OPEN_STATES and not catalog.holds_logs(session_id):
-            archive.remove([session_id])
+            archive.remove(session_id)
             removed += 1
         else:
             free(archive, session_id, commands)

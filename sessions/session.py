@@ -13,7 +13,6 @@ from .arguments import check_cwd, check_env, check_grace, check_input, check_lab
 from .closing import close_session
 from .command import Command
 from .errors import Closed, CommandFailed, Conflict
-from .ids import command_id
 from .lifecycle import SessionState
 from .live import LiveSession
 from .models import Logs, Result, SessionInfo
@@ -191,7 +190,9 @@ class Session:
         if self._live is None:
             self._info = self.archive.session(self.id)
             if self._info.state not in OPEN_STATES:
-                raise Closed(f"session {self.name!r} ({self.id}) is {self.state}: create another one; its logs stay readable")
+                raise Closed(
+                    f"session {self.name!r} ({self.id}) is {self.state}: create another one; its logs stay readable"
+                )
             raise Conflict(f"session {self.name!r} belongs to another engine: {verb} it there")
         return self._live
 
@@ -248,7 +249,15 @@ class Session:
         """What all its commands have written, in the order of arrival. The arguments are those of `Command.logs`."""
         await trio.lowlevel.checkpoint()
         return read_logs(
-            self.archive, self.id, tail=tail, since=since, until=until, after=after, stream=stream, start=start, stop=stop
+            self.archive,
+            self.id,
+            tail=tail,
+            since=since,
+            until=until,
+            after=after,
+            stream=stream,
+            start=start,
+            stop=stop,
         )
 
     def follow(
@@ -292,5 +301,9 @@ def failure(result: Result) -> str:
     command = result.command
     text = command.text if len(command.text) <= 200 else command.text[:200] + "..."
     end = result.logs.output[-SHOWN_BYTES:].decode("utf-8", "replace").rstrip()
-    how = f"exit code {command.exit_code}" if command.reason == "exit" else f"{command.reason}, exit code {command.exit_code}"
+    how = (
+        f"exit code {command.exit_code}"
+        if command.reason == "exit"
+        else f"{command.reason}, exit code {command.exit_code}"
+    )
     return f"command {command.id} failed ({how}): {text}" + (f"\n{end}" if end else "")

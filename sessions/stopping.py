@@ -139,7 +139,9 @@ async def interrupt(command: RunningCommand, census: Census, patience: float = 1
         await send(command, census, signal.SIGINT)
         if not command.owns_group:
             # Shells without job control start background commands with SIGINT ignored, for good.
-            deaf = [seen for seen in belonging(command, await census.take()) if processes.ignores(seen.pid, signal.SIGINT)]
+            deaf = [
+                seen for seen in belonging(command, await census.take()) if processes.ignores(seen.pid, signal.SIGINT)
+            ]
             processes.send(deaf, signal.SIGTERM)
             command.sent_signal = signal.SIGTERM if deaf else signal.SIGINT
         with trio.move_on_after(patience):

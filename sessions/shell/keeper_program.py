@@ -21,6 +21,7 @@ import shutil
 import signal
 import socket
 import sys
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -78,7 +79,7 @@ def serve(channel: socket.socket, libc: ctypes.CDLL, shells: set[int]) -> bool:
     return True
 
 
-def spawn(shell: dict, stdin: int, libc: ctypes.CDLL) -> int:
+def spawn(shell: dict[str, Any], stdin: int, libc: ctypes.CDLL) -> int:
     """Fork a shell into a session of its own. Raises `OSError` if it can't be executed."""
     error_read, error_write = os.pipe2(os.O_CLOEXEC)
     keeper = os.getpid()
@@ -126,7 +127,7 @@ def reap(channel: socket.socket, shells: set[int]) -> None:
                 send(channel, {"exited": pid, "status": status})
 
 
-def send(channel: socket.socket, message: dict) -> None:
+def send(channel: socket.socket, message: dict[str, object]) -> None:
     with contextlib.suppress(ConnectionError):
         channel.send(json.dumps(message).encode())
 

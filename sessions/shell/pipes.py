@@ -45,7 +45,9 @@ def make_run_directory(root: Path) -> Path:
                 directory = base / secrets.token_hex(3)
                 directory.mkdir(mode=0o700)
                 return directory
-    raise Broken(f"no place for the run directory: none of {', '.join(map(str, bases))} can be written by this user alone")
+    raise Broken(
+        f"no place for the run directory: none of {', '.join(map(str, bases))} can be written by this user alone"
+    )
 
 
 class OutputPipe:

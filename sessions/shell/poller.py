@@ -21,9 +21,9 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._callbacks: dict[int, Callable[[], object]] = {}
 
-    def watch(self, descriptor: int, callback: Callable[[], None], events: int = READABLE) -> None:
+    def watch(self, descriptor: int, callback: Callable[[], object], events: int = READABLE) -> None:
         """Call `callback` each time that `descriptor` is ready, until `forget`. It must not block."""
         self._epoll.register(descriptor, events)
         self._callbacks[descriptor] = callback

@@ -82,7 +82,9 @@ def with_descendants(processes: Iterable[Seen], chosen: Callable[[Seen], bool]) 
 def of_sessions(processes: Iterable[Seen], session_ids: set[str], shells: set[int], spared: set[str]) -> list[Seen]:
     """Everything that belongs to these sessions, shells included, without the commands in `spared` and their descendants."""
     processes = list(processes)
-    safe = {seen.pid for seen in with_descendants(processes, lambda seen: seen.command_id in spared)} if spared else set()
+    safe = (
+        {seen.pid for seen in with_descendants(processes, lambda seen: seen.command_id in spared)} if spared else set()
+    )
     everything = with_descendants(
         processes, lambda seen: seen.session_id in session_ids or seen.unix_session in shells or seen.pid in shells
     )

@@ -60,7 +60,7 @@ class Dialect:
 
 BASH: Final = Dialect(
     name="bash",
-    argv=("bash", "--noprofile", "--norc", "-i"),
+    argv=("bash", "--noprofile", "--norc", "--noediting", "-i"),
     setup="PS1= PS2= PROMPT_COMMAND=; unset TMOUT MAILCHECK HISTFILE; set +o history +o histexpand +m",
     word="\\builtin",
     reports_by_file=True,
@@ -180,12 +180,12 @@ class Writer:
     def _save(self, request: Request) -> str:
         word = self.dialect.word
         names = " ".join(request.env)
-        lines = [f"__sessions_pwd=$PWD __sessions_oldpwd=${{OLDPWD-}} __sessions_env="]
+        lines = ["__sessions_pwd=$PWD __sessions_oldpwd=${OLDPWD-} __sessions_env="]
         if names and self.dialect.name == "sh":
             # dash can't print a single variable: whether one was exported is looked up in the list of all.
             for name in request.env:
                 lines.append(
-                    f"case ${{{name}+set}} in set) __sessions_env=\"$__sessions_env {name}=\\$__sessions_old_{name};\""
+                    f'case ${{{name}+set}} in set) __sessions_env="$__sessions_env {name}=\\$__sessions_old_{name};"'
                     f" __sessions_old_{name}=${name}; case \"$(export -p)\" in *'export {name}='*)"
                     f' __sessions_env="$__sessions_env export {name};" ;; esac ;; esac'
                 )
@@ -199,7 +199,7 @@ class Writer:
         cd = f'{word} cd -- "$__sessions_pwd"; OLDPWD=$__sessions_oldpwd;' if request.cwd else ""
         forget = "".join(f" __sessions_old_{name}" for name in request.env) if self.dialect.name == "sh" else ""
         return (
-            f"__sessions_status=$?; case ${{__sessions_pwd+set}} in set) {unset} {word} eval \"$__sessions_env\"; {cd}"
+            f'__sessions_status=$?; case ${{__sessions_pwd+set}} in set) {unset} {word} eval "$__sessions_env"; {cd}'
             f" {word} unset __sessions_pwd __sessions_oldpwd __sessions_env{forget} ;; esac;"
             f" {self._report} - - $__sessions_status\n"
         )

@@ -76,9 +76,7 @@ class Shell:
             environment = {**os.environ, **env, SESSION_MARK: session_id}
             environment.pop("ENV", None)  # a startup file of interactive POSIX shells
             try:
-                shell.pid = await keeper.spawn(
-                    dialect.argv, environment, cwd, shell._control.shell_end, shell._exit
-                )
+                shell.pid = await keeper.spawn(dialect.argv, environment, cwd, shell._control.shell_end, shell._exit)
             finally:
                 shell._control.close_shell_end()
             shell._control.send(shell._writer.setup(open_files))

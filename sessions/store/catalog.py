@@ -4,41 +4,65 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import Broken, Conflict, Corrupt
 from ..ids import command_id
 from ..lifecycle import CommandState, Finished, Outcome, Queued, Running, SessionState, state_name
-from ..models import CommandInfo, Event, EventType, SessionInfo
+from ..models import CommandInfo, Event, SessionInfo
 
 FORMAT: Final = 1
 BUSY_SECONDS: Final = 10.0
 
 SCHEMA: Final = """
-CREATE TABLE sessions (
+CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, engine_id TEXT NOT NULL, shell TEXT NOT NULL, cwd TEXT NOT NULL,
     env TEXT NOT NULL, labels TEXT NOT NULL, restart INTEGER NOT NULL, state TEXT NOT NULL, created_at REAL NOT NULL,
     closed_at REAL, ended_by TEXT, problem TEXT
 ) STRICT;
-CREATE INDEX sessions_by_name ON sessions(name);
-CREATE UNIQUE INDEX open_names ON sessions(name) WHERE state IN ('open', 'stalled', 'ended');
-CREATE TABLE commands (
+CREATE INDEX IF NOT EXISTS sessions_by_name ON sessions(name);
+CREATE UNIQUE INDEX IF NOT EXISTS open_names ON sessions(name) WHERE state IN ('open', 'stalled', 'ended');
+CREATE TABLE IF NOT EXISTS commands (
     session_id TEXT NOT NULL, number INTEGER NOT NULL, text TEXT NOT NULL, in_shell INTEGER NOT NULL,
     labels TEXT NOT NULL, state TEXT NOT NULL, queued_at REAL NOT NULL, started_at REAL, finished_at REAL, reason TEXT,
     exit_code INTEGER, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, stdout_bytes INTEGER NOT NULL,
     stderr_bytes INTEGER NOT NULL, dropped_bytes INTEGER NOT NULL, detached INTEGER NOT NULL, expired INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX commands_by_number ON commands(session_id, number);
-CREATE INDEX unfinished ON commands(session_id) WHERE state != 'finished';
-CREATE INDEX prunable ON commands(finished_at) WHERE state = 'finished' AND expired = 0;
-CREATE TABLE events (
+CREATE UNIQUE INDEX IF NOT EXISTS commands_by_number ON commands(session_id, number);
+CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, type TEXT NOT NULL, session_id TEXT NOT NULL,
     command_id TEXT
 ) STRICT;
+-- Triggers write the events: one statement a change, and no change without its event.
+CREATE TRIGGER IF NOT EXISTS session_created AFTER INSERT ON sessions BEGIN
+    INSERT INTO events (time, type, session_id) VALUES (NEW.created_at, 'session_created', NEW.id);
+END;
+CREATE TRIGGER IF NOT EXISTS session_closed AFTER UPDATE OF state ON sessions
+WHEN OLD.state IN ('open', 'stalled', 'ended') AND NEW.state NOT IN ('open', 'stalled', 'ended') BEGIN
+    INSERT INTO events (time, type, session_id) VALUES (NEW.closed_at, 'session_closed', NEW.id);
+END;
+CREATE TRIGGER IF NOT EXISTS command_queued AFTER INSERT ON commands BEGIN
+    INSERT INTO events (time, type, session_id, command_id)
+    VALUES (NEW.queued_at, 'command_queued', NEW.session_id, NEW.session_id || '-' || NEW.number);
+END;
+CREATE TRIGGER IF NOT EXISTS command_started_at_once AFTER INSERT ON commands WHEN NEW.state = 'running' BEGIN
+    INSERT INTO events (time, type, session_id, command_id)
+    VALUES (NEW.started_at, 'command_started', NEW.session_id, NEW.session_id || '-' || NEW.number);
+END;
+CREATE TRIGGER IF NOT EXISTS command_started AFTER UPDATE OF state ON commands WHEN NEW.state = 'running' BEGIN
+    INSERT INTO events (time, type, session_id, command_id)
+    VALUES (NEW.started_at, 'command_started', NEW.session_id, NEW.session_id || '-' || NEW.number);
+END;
+CREATE TRIGGER IF NOT EXISTS command_finished AFTER UPDATE OF state ON commands WHEN NEW.state = 'finished' BEGIN
+    INSERT INTO events (time, type, session_id, command_id)
+    VALUES (NEW.finished_at, 'command_finished', NEW.session_id, NEW.session_id || '-' || NEW.number);
+END;
 """
+
+CHECKPOINT_WRITES: Final = 2000
+"""After so many changes the write-ahead log (about 20 KiB a change) is worth moving into the file: in a thread, for it syncs."""
 
 OPEN_STATES: Final = ("open", "stalled", "ended")
 
@@ -50,38 +74,54 @@ class Catalog:
         self.path = path
         self.listeners: set[Callable[[], None]] = set()
         """Called after each change that this connection has made."""
+        self.on_checkpoint_due: Callable[[], None] = lambda: None
+        """Called when it is time for `checkpoint`."""
+        self._writes = 0
         try:
             self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            with self._writing():
-                version = self._db.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    for statement in SCHEMA.split(";"):
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA user_version = {FORMAT}")
+            self._db.execute("PRAGMA wal_autocheckpoint = 0")
+            version = self._prepare()
         except sqlite3.DatabaseError as error:
-            raise Broken(f"the catalog {path} can't be opened: {error}; is it a sessions root, and is there space?") from error
+            raise Broken(
+                f"the catalog {path} can't be opened: {error}; is it a sessions root, and is there space?"
+            ) from error
         if version > FORMAT:
             self._db.close()
             raise Broken(f"{path} has format {version}; this version of sessions reads up to {FORMAT}: update it")
 
+    def _prepare(self) -> int:
+        """Make the tables where there are none; the format's version."""
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version:
+            return version
+        # Another engine may be doing the same: each statement is one that can be repeated.
+        self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        return FORMAT
+
     def close(self) -> None:
         self._db.close()
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file. Blocks, so call it in a thread; it uses a connection of its own."""
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
         try:
-            yield
-            self._db.execute("COMMIT")
-            for listener in self.listeners:
-                listener()
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError:
+            pass  # a full disk or a busy one: the log just stays longer
+        finally:
+            connection.close()
+
+    def _change(self, statement: str, values: Sequence[object]) -> None:
+        """One statement, which is one transaction."""
+        self._db.execute(statement, values)
+        for listener in self.listeners:
+            listener()
+        self._writes += 1
+        if self._writes % CHECKPOINT_WRITES == 0:
+            self.on_checkpoint_due()
 
     def version(self) -> int:
         """Grows when another connection has changed something."""
@@ -95,31 +135,25 @@ class Catalog:
             info.id, info.name, info.engine_id, info.shell, info.cwd, json.dumps(dict(info.env)),
             json.dumps(dict(info.labels)), info.restart, info.state, info.created_at,
         )  # fmt: skip
+        if info.name != info.id and self._db.execute("SELECT 1 FROM sessions WHERE id = ?", (info.name,)).fetchone():
+            raise Conflict(f"{info.name!r} is the id of another session: choose another name")
         try:
-            with self._writing():
-                if self._db.execute("SELECT 1 FROM sessions WHERE id = ?", (info.name,)).fetchone() and info.name != info.id:
-                    raise Conflict(f"{info.name!r} is the id of another session: choose another name")
-                self._db.execute(
-                    "INSERT INTO sessions (id, name, engine_id, shell, cwd, env, labels, restart, state, created_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
-                self._event(info.created_at, "session_created", info.id)
+            self._change(
+                "INSERT INTO sessions (id, name, engine_id, shell, cwd, env, labels, restart, state, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
         except sqlite3.IntegrityError:
             raise Conflict(
                 f"an open session is called {info.name!r} already: get_session({info.name!r}) gives it, or choose another name"
             ) from None
 
     def update_session(self, info: SessionInfo) -> None:
-        """Store the state of `info` and what goes with it; tells of a close."""
-        with self._writing():
-            before = self._db.execute("SELECT state FROM sessions WHERE id = ?", (info.id,)).fetchone()
-            self._db.execute(
-                "UPDATE sessions SET state = ?, closed_at = ?, ended_by = ?, problem = ? WHERE id = ?",
-                (info.state, info.closed_at, info.ended_by, info.problem, info.id),
-            )
-            if info.state not in OPEN_STATES and before is not None and before["state"] in OPEN_STATES:
-                self._event(info.closed_at or info.created_at, "session_closed", info.id)
+        """Store the state of `info` and what goes with it."""
+        self._change(
+            "UPDATE sessions SET state = ?, closed_at = ?, ended_by = ?, problem = ? WHERE id = ?",
+            (info.state, info.closed_at, info.ended_by, info.problem, info.id),
+        )
 
     def find_session(self, name_or_id: str) -> SessionInfo | None:
         """The open session of this name, else the one with this id, else the newest that had this name."""
@@ -139,65 +173,61 @@ class Catalog:
         return [session_of(row) for row in rows]
 
     def delete_session(self, session_id: str) -> None:
-        with self._writing():
-            for table in ("commands", "events"):
-                self._db.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
-            self._db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+        """Forget a session, its commands and its events."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for table, column in (("commands", "session_id"), ("events", "session_id"), ("sessions", "id")):
+                self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (session_id,))
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
 
     # Commands
 
     def add_command(self, info: CommandInfo) -> None:
         """Store a command that is queued, or is running at once."""
         started_at = info.state.started_at if isinstance(info.state, Running) else None
-        with self._writing():
-            self._db.execute(
-                "INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?, ?, 0, 0, 0, ?, 0)",
-                (
-                    info.session_id, info.number, info.text, info.in_shell, json.dumps(dict(info.labels)) if info.labels else "{}",
-                    state_name(info.state), info.state.queued_at, started_at, info.first_seq, info.last_seq, info.detached,
-                ),
-            )  # fmt: skip
-            self._event(info.state.queued_at, "command_queued", info.session_id, info.id)
-            if started_at is not None:
-                self._event(started_at, "command_started", info.session_id, info.id)
+        self._change(
+            "INSERT INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?, ?, 0, 0, 0, ?, 0)",
+            (
+                info.session_id, info.number, info.text, info.in_shell, json.dumps(dict(info.labels)) if info.labels else "{}",
+                state_name(info.state), info.state.queued_at, started_at, info.first_seq, info.last_seq, info.detached,
+            ),
+        )  # fmt: skip
 
     def start_command(self, info: CommandInfo) -> None:
-        with self._writing():
-            self._db.execute(
-                "UPDATE commands SET state = 'running', started_at = ? WHERE session_id = ? AND number = ?",
-                (info.started_at, info.session_id, info.number),
-            )
-            self._event(info.started_at or 0.0, "command_started", info.session_id, info.id)
+        self._change(
+            "UPDATE commands SET state = 'running', started_at = ? WHERE session_id = ? AND number = ?",
+            (info.started_at, info.session_id, info.number),
+        )
 
     def finish_command(self, info: CommandInfo) -> None:
         state = info.state
         assert isinstance(state, Finished)
-        with self._writing():
-            self._db.execute(
-                "UPDATE commands SET state = 'finished', finished_at = ?, reason = ?, exit_code = ?, first_seq = ?, last_seq = ?,"
-                " stdout_bytes = ?, stderr_bytes = ?, dropped_bytes = ? WHERE session_id = ? AND number = ?",
-                (
-                    state.finished_at, state.outcome.reason, state.outcome.exit_code, info.first_seq, info.last_seq,
-                    info.stdout_bytes, info.stderr_bytes, info.dropped_bytes, info.session_id, info.number,
-                ),
-            )  # fmt: skip
-            self._event(state.finished_at, "command_finished", info.session_id, info.id)
+        self._change(
+            "UPDATE commands SET state = 'finished', finished_at = ?, reason = ?, exit_code = ?, last_seq = ?,"
+            " stdout_bytes = ?, stderr_bytes = ?, dropped_bytes = ? WHERE session_id = ? AND number = ?",
+            (
+                state.finished_at, state.outcome.reason, state.outcome.exit_code, info.last_seq,
+                info.stdout_bytes, info.stderr_bytes, info.dropped_bytes, info.session_id, info.number,
+            ),
+        )  # fmt: skip
 
     def update_command_log(self, info: CommandInfo) -> None:
         """Store how much a command has logged, late output too."""
-        with self._writing():
-            self._db.execute(
-                "UPDATE commands SET last_seq = ?, stdout_bytes = ?, stderr_bytes = ?, dropped_bytes = ?"
-                " WHERE session_id = ? AND number = ?",
-                (info.last_seq, info.stdout_bytes, info.stderr_bytes, info.dropped_bytes, info.session_id, info.number),
-            )
+        self._change(
+            "UPDATE commands SET last_seq = ?, stdout_bytes = ?, stderr_bytes = ?, dropped_bytes = ?"
+            " WHERE session_id = ? AND number = ?",
+            (info.last_seq, info.stdout_bytes, info.stderr_bytes, info.dropped_bytes, info.session_id, info.number),
+        )
 
     def expire_command(self, session_id: str, number: int) -> None:
-        with self._writing():
-            self._db.execute(
-                "UPDATE commands SET expired = 1, text = '', labels = '{}' WHERE session_id = ? AND number = ?",
-                (session_id, number),
-            )
+        """Keep only that it was there."""
+        self._change(
+            "UPDATE commands SET expired = 1, text = '', labels = '{}' WHERE session_id = ? AND number = ?",
+            (session_id, number),
+        )
 
     def get_command(self, session_id: str, number: int) -> CommandInfo | None:
         row = self._db.execute(
@@ -220,9 +250,11 @@ class Catalog:
         return [command_of(row) for row in reversed(rows)]
 
     def prunable(self) -> Iterator[CommandInfo]:
-        """Finished commands that still hold a log, the one that finished first first."""
+        """Finished commands that still hold a log, the one that finished first first. Their texts are left out."""
         rows = self._db.execute(
-            "SELECT * FROM commands WHERE state = 'finished' AND expired = 0 ORDER BY finished_at, rowid"
+            "SELECT session_id, number, '' AS text, in_shell, '{}' AS labels, state, queued_at, started_at, finished_at, reason,"
+            " exit_code, first_seq, last_seq, stdout_bytes, stderr_bytes, dropped_bytes, detached, expired"
+            " FROM commands WHERE state = 'finished' AND expired = 0 ORDER BY finished_at, rowid"
         ).fetchall()
         return map(command_of, rows)
 
@@ -235,24 +267,19 @@ class Catalog:
 
     # Events
 
-    def _event(self, time: float, kind: EventType, session_id: str, command: str | None = None) -> None:
-        self._db.execute(
-            "INSERT INTO events (time, type, session_id, command_id) VALUES (?, ?, ?, ?)", (time, kind, session_id, command)
-        )
-
     def last_event(self) -> int:
         return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
 
     def events_after(self, seq: int, limit: int = 512) -> list[Event]:
         rows = self._db.execute(
-            "SELECT seq, time, type, session_id, command_id FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+            "SELECT seq, time, type, session_id, command_id FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+            (seq, limit),
         )
         return [Event(*row) for row in rows]
 
     def forget_events(self, older_than: float) -> None:
         """Remove events from before this time (Unix seconds)."""
-        with self._writing():
-            self._db.execute("DELETE FROM events WHERE time < ?", (older_than,))
+        self._change("DELETE FROM events WHERE time < ?", (older_than,))
 
 
 def conditions(equal: Mapping[str, object], labels: Mapping[str, str] | None) -> tuple[str, list[Any]]:

@@ -19,7 +19,9 @@ BLOCK_RECORDS: Final = 2048
 class TranscriptReader:
     """Random access to one session's transcript and index."""
 
-    def __init__(self, session_id: str, index: int, transcript: int, count: Callable[[], tuple[int, int]] | None) -> None:
+    def __init__(
+        self, session_id: str, index: int, transcript: int, count: Callable[[], tuple[int, int]] | None
+    ) -> None:
         self.session_id = session_id
         self._index = index
         self._transcript = transcript
@@ -276,9 +278,7 @@ def gather(reader: TranscriptReader, spans: list[Span]) -> Logs:
     output = reader.read(*runs[0]) if len(runs) == 1 else b"".join(reader.read(*run) for run in runs)
     kinds = {STREAM_OF[span.kind] for span in kept if span.end > span.begin}
     if len(kinds) < 2:
-        return Logs(
-            output if kinds == {"stdout"} else b"", output if kinds == {"stderr"} else b"", output, dropped
-        )
+        return Logs(output if kinds == {"stdout"} else b"", output if kinds == {"stderr"} else b"", output, dropped)
     parts: dict[str, list[memoryview]] = {"stdout": [], "stderr": []}
     view = memoryview(output)
     offset = 0

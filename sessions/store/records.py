@@ -92,7 +92,9 @@ def unpack_outcome(kind: int, value: int) -> Outcome:
 
 
 def is_kind(kind: int) -> bool:
-    return STDOUT <= kind <= DROPPED or 0 <= (kind & 0x0F) < len(REASONS) and kind & 0xF0 in (FINISHED, FINISHED_WITHOUT_CODE)
+    return STDOUT <= kind <= DROPPED or (
+        0 <= (kind & 0x0F) < len(REASONS) and kind & 0xF0 in (FINISHED, FINISHED_WITHOUT_CODE)
+    )
 
 
 def is_valid(record: bytes) -> bool:
