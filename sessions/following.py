@@ -115,6 +115,8 @@ class Follower:
 
     def _read(self, group: Group) -> None:
         group.flagged = False
+        if group.over:
+            return
         polled = group.log.polled
         # Another process may add something at any time, so ask before reading: what was over by then is read whole now.
         ended = group.ended(self._late) if polled and group.fruitless % OWNER_CHECKS == 0 else []

@@ -22,7 +22,7 @@ from .errors import Broken, Busy, Closed
 from .lifecycle import SESSION_MOVES, Outcome, Queued, judge, move
 from .models import Limits, SessionInfo
 from .pumping import Pump
-from .recorder import Recorder
+from .recorder import RETRY_SECONDS, Recorder
 from .running import RunningCommand
 from .shell.keeper import Keeper
 from .shell.pipes import BIG_PIPE_BYTES
@@ -233,8 +233,10 @@ class LiveSession:
             try:
                 command.open_files()
             except Broken:
-                self._end(command, Outcome("shell_died", None))
-                continue
+                # Out of descriptors, or out of memory: it has its place in the queue, and its turn when there are some.
+                self._queue.appendleft(command)
+                self.workshop.nursery.start_soon(self._advance_later)
+                return
             self._pump.watch(command)
             if command.in_shell:
                 self.recorder.started(command)
@@ -243,6 +245,10 @@ class LiveSession:
                 assert self._shell is not None
                 self._starting.add(command.number)
                 self._shell.start(command.request, self._status)
+
+    async def _advance_later(self) -> None:
+        await trio.sleep(RETRY_SECONDS)
+        self._advance()
 
     def _run(self, command: RunningCommand) -> None:
         assert self._shell is not None

@@ -17,10 +17,10 @@ import ctypes
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -29,6 +29,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
     run_directory = sys.argv[2]
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -48,6 +49,8 @@ def main() -> None:
         if channel.fileno() in ready and not serve(channel, libc, shells):
             break
     end_everything()
+    import shutil  # costs as much as all the rest to import
+
     shutil.rmtree(run_directory, ignore_errors=True)
 
 
@@ -55,7 +58,9 @@ def serve(channel: socket.socket, libc: ctypes.CDLL, shells: set[int]) -> bool:
     """One message; False once the engine is gone."""
     descriptors = array.array("i")
     try:
-        message, ancillary, _, _ = channel.recvmsg(4096, socket.CMSG_SPACE(descriptors.itemsize))
+        message, ancillary, _, _ = channel.recvmsg(
+            4096, socket.CMSG_SPACE(descriptors.itemsize), socket.MSG_CMSG_CLOEXEC
+        )
     except ConnectionError:
         return False
     if not message:
@@ -141,9 +146,9 @@ def end_everything() -> None:
                 for pid in file.read().split():
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(int(pid), signal.SIGKILL)
-            os.waitpid(-1, 0)
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
+            time.sleep(0.001)
 
 
 if __name__ == "__main__":

@@ -220,11 +220,10 @@ class Writer:
         steps = [f"{word} export SESSIONS_COMMAND_ID={request.id}"]
         for step in self._preparation(request):
             steps.append(f"{step} 2>/dev/null || {{ {step} 2>{path}e; {word} exit 1; }}")
-        if request.stdin:
-            steps += [f"{word} exec <{path}i", f"{tell} o 0 {to}"]
         if status:
             steps.append(f"{self._report} - - {status}")
-        steps.append(f"{word} . {path} >{path}o 2>{path}e")
+        source = f"{word} . {path} >{path}o 2>{path}e"
+        steps.append(f"{{ {tell} o 0 {to}; {source}; }} <{path}i" if request.stdin else source)
         job = "\n".join(steps)
         if self.dialect.name == "zsh":
             # zsh hangs on `wait` in such a fork, so there the command is a foreground subshell of the reporter.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import defaultdict
@@ -46,10 +47,15 @@ class Transcript:
         self.records = os.fstat(self._index).st_size // RECORD_BYTES
         self.size = os.fstat(self._transcript).st_size
         self.closed = False
-        self._last_ns = 0
+        self._last_ns = self._read_last_time()
         self._holders = 0
         self._subscribers: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self.reader = TranscriptReader(session_id, self._index, self._transcript, lambda: (self.records, self.size))
+
+    def _read_last_time(self) -> int:
+        # The clock may have been set back since the last engine wrote here.
+        last = os.pread(self._index, 8, max(0, self.records - 1) * RECORD_BYTES)
+        return int.from_bytes(last, "little") if self.records else 0
 
     def append(self, number: int, kind: int, data: bytes | memoryview) -> int:
         """Log `data` as written by command `number`; its seq."""
@@ -109,7 +115,8 @@ class Transcript:
             end = span.end
         punch_hole(self._transcript, begin, end)
         if freed:
-            self.mark(number, DROPPED)
+            with contextlib.suppress(OSError):  # what is gone is gone: it is told by the flags, too
+                self.mark(number, DROPPED)
         return freed, seq
 
     def subscribe(self, number: int, wake: Callable[[], None]) -> None:

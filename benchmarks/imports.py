@@ -1,0 +1,39 @@
+"""``import sessions`` beside ``import trio, attrs, cattrs``.
+
+Each import is timed by a fresh interpreter around the import statement, so that Python's own start (the same for both)
+does not flatter the ratio. Interleaved; medians. The first round only writes the byte code and is not counted.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from .measure import REPOSITORY, interleave, median
+from .report import Row
+
+TIMED = "import time; began = time.perf_counter(); {statement}; print(time.perf_counter() - began)"
+
+
+def importing(statement: str) -> Callable[[], Awaitable[float]]:
+    async def once() -> float:
+        program = TIMED.format(statement=statement)
+        return float(subprocess.check_output([sys.executable, "-c", program], cwd=REPOSITORY))  # noqa: ASYNC221
+
+    return once
+
+
+async def measure(place: str, quick: bool) -> list[dict[str, object]]:
+    statements = ("import sessions", "import sessions; sessions.open_engine", "import trio, attrs, cattrs")
+    contenders = {statement: importing(statement) for statement in statements}
+    taken = await interleave(contenders, rounds=7 if quick else 31, warmup=1)
+    ours, with_engine, peer = (median(taken[statement]) for statement in statements)
+    name = "trio, attrs, cattrs"
+    rows = [
+        Row(what="import sessions", ours=ours, peer=peer, peer_name=name, ratio_at_most=1.3),
+        Row(what="import sessions, with the engine's modules", ours=with_engine, peer=peer, peer_name=name),
+    ]
+    return [attrs.asdict(row) for row in rows]
