@@ -35,9 +35,10 @@ async def close_session(session: LiveSession, grace: float) -> None:
             for command in list(session.commands.values()):
                 if not command.is_finished and not command.detached:
                     nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
-        shells = {session.shell_pid} if session.shell_pid else set()
         spared = {command.id for command in session.commands.values() if command.detached and not command.is_finished}
-        await session.end_shell(EXIT_SECONDS)
+        async with session.shell_lock:
+            shells = {session.shell_pid} if session.shell_pid else set()
+            await session.end_shell(EXIT_SECONDS)
         await stopping.sweep(census, lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared), grace)
         with trio.move_on_after(STALL_SECONDS):
             await session.recorder.caught_up.wait()

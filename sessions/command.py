@@ -135,6 +135,8 @@ class Command:
     async def refresh(self) -> Command:
         """Bring its facts up to date; `Expired` or `NotFound` if it is gone."""
         await trio.lowlevel.checkpoint()
+        if self._running is not None and self._running.settled:
+            self._info, self._running = self._running.info, None
         if self._running is None:
             self._running = self.archive.running(self.id)
             self._info = self.archive.command(self.id)

@@ -78,7 +78,8 @@ class LiveSession:
         self._starting: set[int] = set()
         self._last_number = 0
         self._status = 0
-        self._restart_lock = trio.Lock()
+        self.shell_lock = trio.Lock()
+        """Held while the shell is started or ended."""
 
     # Its state
 
@@ -117,7 +118,7 @@ class LiveSession:
 
     async def restart(self, only_if_ended: bool = False) -> None:
         """A fresh shell under the same session. One that still lives is ended first."""
-        async with self._restart_lock:
+        async with self.shell_lock:
             if self.closing or self.info.state in FINAL_STATES:
                 raise Closed(f"session {self.info.name!r} ({self.info.id}) is closed: create another one")
             if only_if_ended and self._shell is not None:

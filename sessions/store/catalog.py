@@ -173,11 +173,11 @@ class Catalog:
         return [session_of(row) for row in rows]
 
     def delete_session(self, session_id: str) -> None:
-        """Forget a session, its commands and its events."""
+        """Forget a session and its commands. The events stay: who watches shall see that it was closed."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            for table, column in (("commands", "session_id"), ("events", "session_id"), ("sessions", "id")):
-                self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (session_id,))
+            self._db.execute("DELETE FROM commands WHERE session_id = ?", (session_id,))
+            self._db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
