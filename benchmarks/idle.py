@@ -23,7 +23,7 @@ import sessions
 from .measure import call_in_child, cpu_seconds, percentile, resident_bytes
 from .report import Row
 
-SHELL = ["bash", "--noprofile", "--norc", "-i"]
+SHELL = ["bash", "--noprofile", "--norc", "--noediting", "-i"]
 
 
 class Outcome(TypedDict):

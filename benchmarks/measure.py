@@ -31,18 +31,19 @@ def median(values: Sequence[float]) -> float:
 
 
 async def interleave(
-    contenders: Mapping[str, Callable[[], Awaitable[float | None]]], *, rounds: int, warmup: int = 0
+    contenders: Mapping[str, Callable[[], Awaitable[float | None]]], *, rounds: int, warmup: int = 0, block: int = 1
 ) -> dict[str, list[float]]:
     """Seconds of each contender's every call: A B C, B C A, C A B, ...
 
-    One call of each per round, so a slow second of the machine hits all of them; the order turns, so none is always
-    the one after the heaviest. A contender that returns a float has timed itself; otherwise the whole call counts.
+    One call of each per round (`block` calls), so a slow second of the machine hits all of them; the order turns, so
+    none is always the one after the heaviest. A contender that returns a float has timed itself; otherwise the whole
+    call counts.
     """
     names = list(contenders)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-warmup, rounds):
         turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        for name in (name for name in names[turn:] + names[:turn] for _ in range(block)):
             began = time.perf_counter()
             own = await contenders[name]()
             seconds = time.perf_counter() - began if own is None else own

@@ -330,7 +330,7 @@ class Command:
             await stopping.interrupt(running, live.workshop.census)
 
     async def send_signal(self, signal: str | int) -> None:
-        """Send a signal to all its processes, never to its shell. Harmless on a finished command."""
+        """Send a signal to its processes, never to its session's shell. Harmless on a finished command."""
         number = check_signal(signal)
         await trio.lowlevel.checkpoint()
         running = self._mine("signal")
@@ -341,7 +341,7 @@ class Command:
             raise Conflict(f"command {self.id} has not started yet: kill() takes it out of the queue")
         await running.started.wait()
         running.sent_signal = number
-        await stopping.send(running, live.workshop.census, number)
+        await stopping.notify(running, live.workshop.census, number)
 
     async def kill(self, grace: float | None = None) -> Command:
         """End it and all that it started, wherever that has got to: TERM and CONT, `grace` seconds, KILL.

@@ -128,6 +128,35 @@ async def send(command: RunningCommand, census: Census, number: int) -> None:
         processes.send(belonging(command, await census.take()), number)
 
 
+ENDING_SIGNALS: Final = frozenset(
+    {
+        signal.SIGTERM,
+        signal.SIGKILL,
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGSTOP,
+        signal.SIGTSTP,
+        signal.SIGCONT,
+    }
+)
+"""Those that are meant for a whole command."""
+
+
+async def notify(command: RunningCommand, census: Census, number: int) -> None:
+    """Send a signal that a user chose.
+
+    One such as USR1 is for the programs that a command runs. The fork of the shell that waits for them would die of it, and
+    the command with it: it gets the signal only if it has a trap for it, or if there is nobody else.
+    """
+    if number in ENDING_SIGNALS:
+        await send(command, census, number)
+        return
+    everybody = belonging(command, await census.take())
+    programs = [seen for seen in everybody if seen.command_id == command.id or processes.catches(seen.pid, number)]
+    processes.send(programs or everybody, number)
+
+
 async def interrupt(command: RunningCommand, census: Census, patience: float = 1.0) -> None:
     """Ctrl-C, as a terminal would do it: once for each process. Returns when the command is over, or after `patience` seconds.
 

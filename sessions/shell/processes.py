@@ -139,8 +139,17 @@ def send_group(group: int, number: int) -> None:
 
 def ignores(pid: int, number: int) -> bool:
     """Whether a process ignores a signal."""
+    return in_mask(pid, "SigIgn:", number)
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    return in_mask(pid, "SigCgt:", number)
+
+
+def in_mask(pid: int, field: str, number: int) -> bool:
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status") as status:
         for line in status:
-            if line.startswith("SigIgn:"):
+            if line.startswith(field):
                 return bool(int(line.split()[1], 16) >> (number - 1) & 1)
     return False

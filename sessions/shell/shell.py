@@ -112,6 +112,7 @@ class Shell:
         """Ctrl-C for the command in the foreground and the shell that waits for it."""
         assert self._control is not None
         self.signal_group(signal.SIGINT)
+        self.signal_group(signal.SIGCONT)  # who is stopped can't act on it
         if self._writer.dialect.resends_report:
             self._control.send(self._writer.report_again(request))
 

@@ -1,0 +1,349 @@
+"""Ending commands: a kill, a timeout or a cancellation reaches all that a command started, and never costs the shell."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+import trio
+
+import sessions
+
+SHELLS = [
+    pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))
+    for shell in ("bash", "sh", "zsh")
+]
+AT_ONCE_SECONDS = 10
+"""Far less than what is stopped here would take, far more than a busy machine needs."""
+
+LEAVE = "sh -c 'echo $$ >>pids; exec sleep 600'"
+DEAF = "sh -c 'trap \"\" INT TERM HUP; echo $$ >>pids; while :; do sleep 0.05; done'"
+TREE = {
+    "child": f"{LEAVE} &",
+    "group of its own": f"setsid {LEAVE} &",
+    "double fork": f"( ( {LEAVE} & ) & )",
+    "nohup": f"nohup {LEAVE} >/dev/null 2>&1 &",
+    "orphan in a group of its own": f"(setsid setsid {LEAVE} & )",
+    "deaf": f"{DEAF} &",
+    "deaf orphan in a group of its own": f"(setsid {DEAF} &)",
+    "pipeline": f"{LEAVE} | cat | cat &",
+    "daemon": f"setsid sh -c '({LEAVE.replace(chr(39), chr(34)).replace('$$', chr(92) + '$$')} </dev/null >/dev/null 2>&1 &)'",
+}
+START_TREE = "\n".join(TREE.values()) + f"\nuntil [ $(wc -l <pids) -ge {len(TREE)} ]; do sleep 0.01; done; echo ready\n"
+"""Starts one of each, and says when all have written their numbers to the file ``pids``."""
+
+STUBBORN = {
+    "loop": "while :; do :; done",
+    "function that loops over short children": "f() { while :; do sleep 0.01; done; }; f",
+    "short children": "while :; do /bin/true; done",
+    "pipeline": "sleep 600 | cat",
+    "subshell": "(while :; do sleep 0.01; done)",
+    "nested shells": "sh -c 'sh -c \"sleep 600; true\"; true'; true",
+    "command substitution": "x=$(sleep 600); echo $x",
+    "child that ignores INT": "sh -c 'trap \"\" INT; while :; do sleep 0.05; done'",
+    "child that ignores INT and TERM": "sh -c 'trap \"\" INT TERM; while :; do sleep 0.05; done'",
+    "child that handles INT and goes on": "sh -c 'trap : INT; while :; do sleep 0.05; done'",
+    "ignoring them in the shell": "trap '' INT TERM; sleep 600; trap - INT TERM",
+    "wait": "sleep 600 & wait",
+    "reading what never comes": "mkfifo never; read x <>never",
+    "shell that stopped itself": "kill -STOP $$",
+    "loop that waits": "until false; do sleep 600 & wait $!; done",
+}
+
+
+@pytest.fixture
+async def engine(root: Path) -> AsyncIterator[sessions.Engine]:
+    """With a grace so short that those who use it up don't make these tests slow."""
+    async with sessions.open_engine(root, limits=sessions.Limits(kill_grace_seconds=0.3)) as engine:
+        yield engine
+
+
+def alive(directory: Path) -> list[psutil.Process]:
+    """Who of those that wrote their numbers to ``pids`` still lives."""
+    found = []
+    for pid in map(int, (directory / "pids").read_text().split()):
+        try:
+            process = psutil.Process(pid)
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+async def all_there(command: sessions.Command, directory: Path) -> None:
+    """The tree has grown to its full size."""
+    await command.wait_for("ready", timeout=60)
+    assert len(alive(directory)) == len(TREE)
+
+
+# The whole tree
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("in_shell", [True, False])
+async def test_kill_reaches_the_whole_tree(engine: sessions.Engine, tmp_path: Path, shell: str, in_shell: bool) -> None:
+    session = await engine.create_session(shell=shell, cwd=tmp_path)
+    command = await session.run_async(START_TREE + "sleep 600", in_shell=in_shell)
+    await all_there(command, tmp_path)
+    await command.kill(grace=0.2)
+    assert alive(tmp_path) == []
+    assert (command.state, command.reason) == ("finished", "killed")
+    assert (await session.run("echo alive")).stdout == "alive\n"
+
+
+@pytest.mark.parametrize("in_shell", [True, False])
+async def test_a_timeout_reaches_the_whole_tree(engine: sessions.Engine, tmp_path: Path, in_shell: bool) -> None:
+    session = await engine.create_session(cwd=tmp_path)
+    command = await session.run_async(START_TREE + "sleep 600", in_shell=in_shell, timeout=3)
+    await all_there(command, tmp_path)
+    await command.wait()
+    assert command.reason == "timeout"
+    # What ignores signals outlives the command by the grace. A kill waits for the same end.
+    await command.kill(grace=600)
+    assert alive(tmp_path) == []
+
+
+async def test_cancelling_the_caller_reaches_the_whole_tree(engine: sessions.Engine, tmp_path: Path) -> None:
+    session = await engine.create_session(cwd=tmp_path)
+    with trio.CancelScope() as scope:
+        await session.run(START_TREE + "sleep 600", on_stdout=lambda text: scope.cancel() if "ready" in text else None)
+    assert scope.cancelled_caught
+    assert alive(tmp_path) == []
+    [command] = await session.list_commands()
+    assert (command.state, command.reason) == ("finished", "killed")
+    assert (await session.run("echo alive")).stdout == "alive\n"
+
+
+async def test_kill_of_a_finished_command_ends_what_it_left_behind(engine: sessions.Engine, tmp_path: Path) -> None:
+    session = await engine.create_session(cwd=tmp_path)
+    command = (await session.run(START_TREE)).command
+    assert len(alive(tmp_path)) == len(TREE)
+    await command.kill(grace=0.2)
+    assert alive(tmp_path) == []
+    assert (command.exit_code, command.reason) == (0, "exit")
+
+
+async def test_kill_spares_the_other_commands(engine: sessions.Engine, tmp_path: Path) -> None:
+    session = await engine.create_session(cwd=tmp_path)
+    other = (await session.run(START_TREE)).command
+    beside = await session.run_async("read x; echo got $x", stdin=True)
+    victims = [await session.run_async("sleep 600", in_shell=in_shell) for in_shell in (True, False)]
+    for victim in victims:
+        await victim.kill()
+    assert len(alive(tmp_path)) == len(TREE)
+    await beside.send_input("it\n")
+    assert (await beside.wait()).exit_code == 0
+    await other.kill(grace=0)
+
+
+async def test_the_port_of_a_killed_server_is_free(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    listen = (
+        "import signal, socket; s = socket.create_server(('127.0.0.1', 0));"
+        " print('port', s.getsockname()[1], flush=True); signal.pause()"
+    )
+    command = await session.run_async(f"setsid {shlex.quote(sys.executable)} -c {shlex.quote(listen)} & wait")
+    port = int((await command.wait_for(r"port (\d+)\n"))[1])
+    await command.kill()
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
+
+
+async def test_a_graceful_end_is_waited_for(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    text = "trap 'echo cleaning up; sleep 0.3; echo clean; exit 0' TERM; echo on; while :; do sleep 0.01; done"
+    command = await session.run_async(text)
+    await command.wait_for("on")
+    await command.kill(grace=30)
+    assert (await command.logs()).stdout == b"on\ncleaning up\nclean\n"
+    assert command.reason == "killed"
+
+
+async def test_a_stopped_process_is_ended_too(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    command = await session.run_async("sh -c 'trap \"echo bye; exit\" TERM; echo on; kill -STOP $$; sleep 600'")
+    await command.wait_for("on")
+    await command.kill(grace=30)
+    assert (await command.logs()).stdout == b"on\nbye\n"
+
+
+async def test_a_queued_command_that_is_killed_never_runs(engine: sessions.Engine, tmp_path: Path) -> None:
+    session = await engine.create_session(cwd=tmp_path)
+    first = await session.run_async("sleep 600", in_shell=True)
+    queued = await session.run_async("touch ran", in_shell=True)
+    interrupted = await session.run_async("touch ran", in_shell=True)
+    await queued.kill()
+    await interrupted.interrupt()
+    for command in (queued, interrupted):
+        assert (command.state, command.reason, command.exit_code) == ("finished", "killed", None)
+        assert command.started_at is None
+    await first.kill()
+    await session.run("true")
+    assert not (tmp_path / "ran").exists()
+
+
+# The shell stays
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("name", STUBBORN)
+async def test_a_timeout_keeps_the_shell(engine: sessions.Engine, tmp_path: Path, shell: str, name: str) -> None:
+    session = await engine.create_session(shell=shell, cwd=tmp_path)
+    await session.run("mkdir inner; cd inner; export A=1; b=2; f2() { echo three; }")
+    before = (await session.run("echo $$")).stdout
+    with trio.fail_after(AT_ONCE_SECONDS):
+        result = await session.run(STUBBORN[name], timeout=0.2)
+    assert (result.reason, result.shell_ended) == ("timeout", False)
+    assert result.exit_code not in (0, None)
+    after = await session.run("echo $$; pwd; echo $A $b; f2")
+    assert after.stdout == f"{before}{tmp_path}/inner\n1 2\nthree\n"
+    assert not after.restarted
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_shell_survives_one_timeout_after_the_other(engine: sessions.Engine, shell: str) -> None:
+    session = await engine.create_session(shell=shell)
+    before = (await session.run("A=1; echo $$")).stdout
+    for number in range(20):
+        result = await session.run("f() { while :; do sleep 0.01; done; }; f", timeout=0.01)
+        assert result.reason == "timeout"
+        assert (await session.run(f"echo {number} $A $$")).stdout == f"{number} 1 {before}"
+
+
+async def test_no_interrupt_reaches_the_command_after_a_timeout(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    loop = await session.run_async("while :; do sleep 0.01; done", in_shell=True, timeout=0.1)
+    program = (
+        "import signal, time; hits = []; signal.signal(signal.SIGINT, lambda *_: hits.append(1));"
+        " time.sleep(0.3); print(len(hits))"
+    )
+    next_one = await session.run_async(f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}", in_shell=True)
+    assert (await loop.wait()).reason == "timeout"
+    assert (await next_one.wait()).exit_code == 0
+    assert (await next_one.logs()).stdout == b"0\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_cancelling_the_caller_keeps_the_shell(engine: sessions.Engine, shell: str) -> None:
+    session = await engine.create_session(shell=shell)
+    before = (await session.run("A=1; echo $$")).stdout
+    with trio.fail_after(AT_ONCE_SECONDS), trio.CancelScope() as scope:
+        await session.run("echo on; while :; do sleep 0.01; done", on_stdout=lambda _: scope.cancel())
+    assert scope.cancelled_caught
+    assert (await session.run("echo $A $$")).stdout == f"1 {before}"
+
+
+# What a timeout is
+
+
+async def test_a_timeout_reaches_a_pipeline(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    with trio.fail_after(AT_ONCE_SECONDS):
+        result = await session.run("sleep 600 | cat", timeout=0.2)
+    assert result.reason == "timeout"
+    assert result.command.duration_seconds is not None
+    assert result.command.duration_seconds >= 0.2
+
+
+@pytest.mark.parametrize("in_shell", [True, False])
+async def test_silence_ends_a_command_with_idle_timeout(engine: sessions.Engine, in_shell: bool) -> None:
+    session = await engine.create_session()
+    command = await session.run_async("echo last word; sleep 600", in_shell=in_shell, idle_timeout=0.3)
+    with trio.fail_after(AT_ONCE_SECONDS):
+        await command.wait()
+    assert (command.reason, (await command.logs()).stdout) == ("timeout", b"last word\n")
+
+
+async def test_a_command_that_speaks_outlives_its_idle_timeout(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    text = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.2; echo $i >&2; done"
+    result = await session.run(text, idle_timeout=2)
+    assert (result.reason, result.exit_code, len(result.stderr.split())) == ("exit", 0, 12)
+    assert result.command.duration_seconds is not None
+    assert result.command.duration_seconds > 2
+
+
+async def test_a_timeout_that_is_not_reached_changes_nothing(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    result = await session.run("echo quick; (exit 4)", timeout=600, idle_timeout=600)
+    assert (result.reason, result.exit_code, result.stdout) == ("exit", 4, "quick\n")
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("text", ["sleep 600", "while :; do sleep 0.01; done", "sleep 600 | cat"])
+async def test_interrupt_ends_the_command_and_not_the_session(engine: sessions.Engine, shell: str, text: str) -> None:
+    session = await engine.create_session(shell=shell)
+    before = (await session.run("echo $$")).stdout
+    command = await session.run_async(f"echo on; {text}", in_shell=True)
+    await command.wait_for("on")
+    with trio.fail_after(AT_ONCE_SECONDS):
+        await command.interrupt()
+        await command.wait()
+    assert (command.exit_code, command.reason, command.signal) == (130, "killed", 2)
+    assert (await session.run("echo $$")).stdout == before
+
+
+async def test_interrupt_of_a_background_command(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    command = await session.run_async("echo on; sleep 600")
+    await command.wait_for("on")
+    await command.interrupt()
+    await command.wait()
+    assert (command.exit_code, command.reason, command.signal) == (130, "killed", 2)
+
+
+@pytest.mark.parametrize("in_shell", [True, False])
+async def test_interrupt_on_a_finished_command_is_harmless(engine: sessions.Engine, in_shell: bool) -> None:
+    session = await engine.create_session()
+    command = await session.run_async("(exit 3)", in_shell=in_shell)
+    await command.wait()
+    other = await session.run_async("read x; echo $x", in_shell=True, stdin=True)
+    await command.interrupt()
+    await command.send_signal("INT")
+    await command.kill()
+    assert (command.exit_code, command.reason) == (3, "exit")
+    await other.send_input("untouched\n")
+    assert (await other.wait()).exit_code == 0
+    assert (await other.logs()).stdout == b"untouched\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_program_that_handles_an_interrupt_gets_it_once(engine: sessions.Engine, shell: str) -> None:
+    session = await engine.create_session(shell=shell)
+    program = (
+        "import signal, time, sys\nhits = []\nsignal.signal(signal.SIGINT, lambda *_: hits.append(1))\n"
+        "print('on', flush=True)\nwhile not hits: time.sleep(0.01)\n"
+        "time.sleep(0.6)\nprint(len(hits))\nsys.exit(5)"
+    )
+    text = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}"
+    command = await session.run_async(text, in_shell=True)
+    await command.wait_for("on")
+    await command.interrupt()
+    await command.wait()
+    assert (await command.logs()).stdout == b"on\n1\n"
+    if shell == "bash":
+        # The others break off the text, whatever became of the program, and say 130.
+        assert (command.exit_code, command.reason) == (5, "exit")
+
+
+@pytest.mark.parametrize("in_shell", [True, False])
+async def test_a_signal_reaches_the_command_and_not_the_shell(engine: sessions.Engine, in_shell: bool) -> None:
+    session = await engine.create_session()
+    before = (await session.run("echo $$")).stdout
+    text = "sh -c 'trap \"echo got it\" USR1; echo on; while :; do sleep 0.05; done'"
+    command = await session.run_async(text, in_shell=in_shell)
+    await command.wait_for("on")
+    await command.send_signal("USR1")
+    await command.wait_for("got it", timeout=AT_ONCE_SECONDS)
+    await command.kill()
+    assert (await session.run("echo $$")).stdout == before
