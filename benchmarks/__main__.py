@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -52,6 +53,8 @@ def main() -> int:
         if name not in BENCHMARKS:
             parser.error(f"there is no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
 
+    # Ended from outside: what was started ends too, and its data goes, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="sessions-bench-", dir=options.dir, ignore_cleanup_errors=True) as place:
         if not options.quick and shutil.disk_usage(place).free < NEEDED_BYTES:

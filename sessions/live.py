@@ -291,6 +291,9 @@ class LiveSession:
                     command.input.opened()
             case "s":
                 command.leader = report.value
+                # Should its reporter be killed, the keeper tells how it ended.
+                number = report.number
+                self.workshop.keeper.expect(report.value, lambda code: self._report(Report("e", number, code)))
                 self._starting.discard(command.number)
                 self.recorder.started(command)
                 self._watch_time(command)
@@ -312,6 +315,8 @@ class LiveSession:
         if self.recorder.stalled:
             self.workshop.nursery.start_soon(self._end_later, command, outcome)
             return
+        if command.leader is not None:
+            self.workshop.keeper.forget(command.leader)
         self._pump.drain(command)
         command.discard_files()
         self.recorder.finished(command, outcome, lambda: self._silent(command))

@@ -28,8 +28,10 @@ class Keeper:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._requests = 0
+        self._sending = trio.Lock()
         self._waiting: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
         self._on_exit: dict[int, Callable[[int], None]] = {}
+        self._on_orphan_exit: dict[int, Callable[[int], None]] = {}
 
     @property
     def pid(self) -> int | None:
@@ -50,8 +52,14 @@ class Keeper:
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._waiting[number] = send
         try:
-            # Sent at once: the messages are small, and no more than one for each shell that is being opened.
-            socket.send_fds(channel, [json.dumps({"spawn": number, "file": str(file)}).encode()], [stdin])
+            message = json.dumps({"spawn": number, "file": str(file)}).encode()
+            async with self._sending:
+                while True:
+                    try:
+                        socket.send_fds(channel, [message], [stdin])
+                        break
+                    except BlockingIOError:  # hundreds of shells are being opened at once
+                        await trio.lowlevel.wait_writable(channel)
             answer = await receive.receive()
         except (OSError, trio.EndOfChannel) as error:
             raise Broken(f"the keeper process of this engine has gone ({error}): try again") from error
@@ -62,6 +70,13 @@ class Keeper:
         pid: int = answer["pid"]
         self._on_exit[pid] = on_exit
         return pid
+
+    def expect(self, pid: int, on_exit: Callable[[int], None]) -> None:
+        """Call `on_exit` with the exit code should this process be orphaned and end."""
+        self._on_orphan_exit[pid] = on_exit
+
+    def forget(self, pid: int) -> None:
+        self._on_orphan_exit.pop(pid, None)
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -94,7 +109,8 @@ class Keeper:
                 return
             answer = json.loads(message)
             if "exited" in answer:
-                on_exit = self._on_exit.pop(answer["exited"], None)
+                pid = answer["exited"]
+                on_exit = self._on_exit.pop(pid, None) or self._on_orphan_exit.pop(pid, None)
                 if on_exit is not None:
                     on_exit(exit_code_of(answer["status"]))
             else:

@@ -36,7 +36,6 @@ def main() -> None:
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    shells: set[int] = set()
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
@@ -45,8 +44,8 @@ def main() -> None:
         if wake_read in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake_read, 4096)
-            reap(channel, shells)
-        if channel.fileno() in ready and not serve(channel, libc, shells):
+            reap(channel)
+        if channel.fileno() in ready and not serve(channel, libc):
             break
     end_everything()
     import shutil  # costs as much as all the rest to import
@@ -54,7 +53,7 @@ def main() -> None:
     shutil.rmtree(run_directory, ignore_errors=True)
 
 
-def serve(channel: socket.socket, libc: ctypes.CDLL, shells: set[int]) -> bool:
+def serve(channel: socket.socket, libc: ctypes.CDLL) -> bool:
     """One message; False once the engine is gone."""
     descriptors = array.array("i")
     try:
@@ -76,7 +75,6 @@ def serve(channel: socket.socket, libc: ctypes.CDLL, shells: set[int]) -> bool:
     except OSError as error:
         send(channel, {"failed": request["spawn"], "error": str(error)})
     else:
-        shells.add(pid)
         send(channel, {"spawned": request["spawn"], "pid": pid})
     finally:
         for descriptor in descriptors:
@@ -120,16 +118,14 @@ def spawn(shell: dict[str, Any], stdin: int, libc: ctypes.CDLL) -> int:
     return pid
 
 
-def reap(channel: socket.socket, shells: set[int]) -> None:
-    """Collect all children that have ended, adopted ones too; tell of shells."""
+def reap(channel: socket.socket) -> None:
+    """Collect all children that have ended, adopted ones too, and tell of them."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            if pid in shells:
-                shells.discard(pid)
-                send(channel, {"exited": pid, "status": status})
+            send(channel, {"exited": pid, "status": status})
 
 
 def send(channel: socket.socket, message: dict[str, object]) -> None:
