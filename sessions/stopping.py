@@ -158,31 +158,35 @@ async def notify(command: RunningCommand, census: Census, number: int) -> None:
 
 
 async def interrupt(command: RunningCommand, census: Census, patience: float = 1.0) -> None:
-    """Ctrl-C, as a terminal would do it: once for each process. Returns when the command is over, or after `patience` seconds.
+    """Ctrl-C, as a terminal would do it: once for each program. Returns when the command is over, or after `patience` seconds.
 
-    A shell loop of short children may need several; who has got one and is busy cleaning up does not get another.
+    A loop of short children, or a shell that was about to start a program, may need several; a program that has got one and
+    is busy cleaning up does not get another.
     """
-    shell = command.shell
-    if not command.in_shell or shell is None:
-        command.sent_signal = signal.SIGINT
-        await send(command, census, signal.SIGINT)
-        if not command.owns_group:
-            # Shells without job control start background commands with SIGINT ignored, for good.
-            deaf = [
-                seen for seen in belonging(command, await census.take()) if processes.ignores(seen.pid, signal.SIGINT)
-            ]
-            processes.send(deaf, signal.SIGTERM)
-            command.sent_signal = signal.SIGTERM if deaf else signal.SIGINT
-        with trio.move_on_after(patience):
-            await command.finished.wait()
-        return
     reached: set[int] = set()
     with trio.move_on_after(patience):
         while not command.is_finished:
-            here = {seen.pid for seen in belonging(command, await census.take())}
-            if not here & reached:
-                command.sent_signal = signal.SIGINT
-                shell.interrupt(command.request)
-                reached |= here
+            everybody = belonging(command, await census.take())
+            # A fork of bash that waits for programs dies of it; those of other shells may shrug it off.
+            programs = {seen.pid for seen in everybody if seen.command_id == command.id or command.owns_group}
+            if not programs & reached and not command.is_finished:
+                interrupt_now(command, everybody)
+                reached |= programs
             with trio.move_on_after(INTERRUPT_SECONDS):
                 await command.finished.wait()
+
+
+def interrupt_now(command: RunningCommand, everybody: Sequence[Seen]) -> None:
+    command.sent_signal = signal.SIGINT
+    if command.in_shell:
+        assert command.shell is not None
+        command.shell.interrupt(command.request)
+    elif command.owns_group and command.leader is not None:
+        processes.send_group(command.leader, signal.SIGINT)
+    else:
+        # Shells without job control start background commands with SIGINT ignored, for good.
+        deaf = [seen for seen in everybody if processes.ignores(seen.pid, signal.SIGINT)]
+        processes.send([seen for seen in everybody if seen not in deaf], signal.SIGINT)
+        processes.send(deaf, signal.SIGTERM)
+        if deaf:
+            command.sent_signal = signal.SIGTERM
