@@ -2,10 +2,11 @@
 
 Every line carries its number and the time at which it was written. A line counts for the lag if it was written after
 the last command had started; that every line came exactly once is checked for all of them. The writers fork nothing:
-they sleep by `read -t` on a FIFO that nobody writes to, and bash knows the time. Starting them counts from the first
-`run_async`, one task per session, until no command is queued any more. Memory is the peak of the process that holds the engine
-and the follower; shells and writers are others. The peer holds the same 1,000 writers by bare pipes and one epoll
-loop, stores nothing, and so shows what the machine itself adds at this load.
+they sleep by `read -t` on a FIFO that nobody writes to, and bash knows the time. They also end within about a second of
+each other, which is part of the load. Starting them counts from the first `run_async`, one task per session, until no
+command is queued any more. Memory is the peak of the process that holds the engine and the follower; the writers
+are others. The peer holds the same 1,000 writers by bare pipes and one epoll loop, stores nothing, and so shows what
+the machine itself adds at this load.
 """
 
 from __future__ import annotations

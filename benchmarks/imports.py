@@ -1,8 +1,8 @@
 """``import sessions`` beside ``import trio, attrs, cattrs``.
 
 Each import is timed by a fresh interpreter around the import statement, so that Python's own start (the same for both)
-does not flatter the ratio. Interleaved; medians. The first round only writes the byte code, of all of them and into a directory
-of its own, and is not counted: an installed package has it, a checkout may not.
+does not flatter the ratio. Interleaved; medians. The first round, which is not counted, writes the byte code of all of
+them into a directory of its own: an installed package has it, a checkout may not.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from .pumping import Pump
 from .recorder import RETRY_SECONDS, Recorder
 from .running import RunningCommand
 from .shell.keeper import Keeper
-from .shell.pipes import BIG_PIPE_BYTES
 from .shell.poller import Poller
 from .shell.script import DIALECTS, Report
 from .shell.shell import Shell
@@ -34,6 +33,8 @@ from .store.catalog import Catalog
 from .store.transcript import Transcript
 
 FINAL_STATES: Final = ("closed", "lost")
+READ_BYTES: Final = 1 << 18
+"""The most that one read takes: it stays in a core's cache on its way to the log, which a megabyte doesn't."""
 
 
 @attrs.frozen
@@ -49,8 +50,8 @@ class Workshop:
     run_directory: Path
     open_files: int
     """The soft limit of descriptors that shells get."""
-    buffer: bytearray = attrs.field(factory=lambda: bytearray(BIG_PIPE_BYTES))
-    """All pipes are read into this one: a fresh megabyte for each read would cost more than the read."""
+    buffer: bytearray = attrs.field(factory=lambda: bytearray(READ_BYTES))
+    """All pipes are read into this one: fresh memory for each read would cost more than the read."""
 
 
 class LiveSession:

@@ -287,13 +287,14 @@ async def test_a_detached_command_outlives_its_session(engine: sessions.Engine) 
     await session.close()
     assert (session.state, daemon.state) == ("closed", "running")
     assert [command.id for command in await engine.list_commands(state="running")] == [daemon.id]
-    await daemon.send_input("it\n")
-    await daemon.wait_for("got it", timeout=AT_ONCE_SECONDS)
-    again = await engine.get_command(daemon.id)
-    assert (await again.logs()).stdout == b"up\ngot it\n"
-    async with again.follow() as records:
-        await daemon.close_input()
-        assert b"".join([record.data async for record in records]) == b"up\ngot it\n"
+    with trio.fail_after(AT_ONCE_SECONDS):
+        await daemon.send_input("it\n")
+        await daemon.wait_for("got it")
+        again = await engine.get_command(daemon.id)
+        assert (await again.logs()).stdout == b"up\ngot it\n"
+        async with again.follow() as records:
+            await daemon.close_input()
+            assert b"".join([record.data async for record in records]) == b"up\ngot it\n"
     assert (again.state, again.exit_code, again.reason) == ("finished", 4, "exit")
 
 
@@ -350,6 +351,7 @@ async def test_a_closed_session_holds_no_descriptors_once_its_daemons_are_over(e
     await session.close()
     assert len(open_descriptors()) > before
     await daemon.close_input()
-    await daemon.wait()
+    with trio.fail_after(AT_ONCE_SECONDS):
+        await daemon.wait()
     await trio.testing.wait_all_tasks_blocked()
     assert len(open_descriptors()) == before

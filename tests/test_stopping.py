@@ -280,11 +280,18 @@ async def test_a_timeout_that_is_not_reached_changes_nothing(engine: sessions.En
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("text", ["sleep 600", "while :; do sleep 0.01; done", "sleep 600 | cat"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sh -c 'echo on; exec sleep 600'",
+        "echo on; while :; do sleep 0.01; done",
+        "sleep 600 | sh -c 'echo on; exec cat'",
+    ],
+)
 async def test_interrupt_ends_the_command_and_not_the_session(engine: sessions.Engine, shell: str, text: str) -> None:
     session = await engine.create_session(shell=shell)
     before = (await session.run("echo $$")).stdout
-    command = await session.run_async(f"echo on; {text}", in_shell=True)
+    command = await session.run_async(text, in_shell=True)
     await command.wait_for("on")
     with trio.fail_after(AT_ONCE_SECONDS):
         await command.interrupt()

@@ -14,6 +14,8 @@ import trio
 
 READABLE: Final = select.EPOLLIN
 WRITABLE: Final = select.EPOLLOUT
+ROUND: Final = 32
+"""How many are served before others get their turn: when a thousand commands end at once, each end costs 150 µs."""
 
 
 class Poller:
@@ -37,7 +39,7 @@ class Poller:
         descriptor = self._epoll.fileno()
         while True:
             await trio.lowlevel.wait_readable(descriptor)
-            for ready, _ in self._epoll.poll(0):
+            for ready, _ in self._epoll.poll(0, ROUND):
                 # An earlier callback in this round may have dropped a later one's descriptor.
                 callback = self._callbacks.get(ready)
                 if callback is not None:
