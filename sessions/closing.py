@@ -35,7 +35,11 @@ async def close_session(session: LiveSession, grace: float) -> None:
             for command in list(session.commands.values()):
                 if not command.is_finished and not command.detached:
                     nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
-        spared = {command.id for command in session.commands.values() if command.detached and not command.is_finished}
+        spared = {
+            command.id: command.leader
+            for command in session.commands.values()
+            if command.detached and not command.is_finished
+        }
         async with session.shell_lock:
             shells = {session.shell_pid} if session.shell_pid else set()
             await session.end_shell(EXIT_SECONDS)

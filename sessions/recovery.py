@@ -53,7 +53,7 @@ def end_processes(session_ids: set[str]) -> None:
     """Kill everything that belongs to these sessions. Their keeper, if it still lives, is doing the same."""
     deadline = time.monotonic() + KILL_SECONDS
     while session_ids and time.monotonic() < deadline:
-        found = processes.of_sessions(processes.snapshot(), session_ids, set(), set())
+        found = processes.of_sessions(processes.snapshot(), session_ids, set(), {})
         if not found:
             return
         processes.send(found, signal.SIGKILL)

@@ -234,8 +234,13 @@ async def things(engine: sessions.Engine, session: sessions.Session) -> Things:
 async def test_bad_input_is_refused_by_name_and_leaves_nothing(
     things: Things, cases: Callable[[Things], Iterator[Case]]
 ) -> None:
-    complaints = {case[0]: await complaint(things, case) for case in cases(things)}
-    assert {name: text for name, text in complaints.items() if text} == {}
+    complaints = []
+    for case in cases(things):
+        if text := await complaint(things, case):
+            complaints.append(f"{case[0]}: {text}")
+            if text.startswith("left"):
+                break
+    assert not complaints, "\n".join(complaints)
     assert (await things.session.run("echo on")).stdout == "on\n"
 
 
@@ -259,7 +264,7 @@ trio.run(main)
 def test_a_str_that_no_text_can_hold_is_refused_and_the_session_goes_on(root: Path) -> None:
     # In a program of its own: a session that took half of it could not be closed any more.
     done = subprocess.run(
-        [sys.executable, "-c", UNWRITABLE, root], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", UNWRITABLE, root], capture_output=True, text=True, timeout=20, check=True
     )
     verbs = [f"{verb} {text} Invalid 0" for verb in ("run", "run_async") for text in ("echo", "true", "cat")]
     assert done.stdout.split("\n") == [*verbs, "on", "", ""]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,7 +31,7 @@ BASH_SETTINGS = {
     "a DEBUG trap": "trap 'echo next: $BASH_COMMAND >&2' DEBUG",
     "an inherited DEBUG trap": "trap ': $((traced++))' DEBUG; set -T",
     "an ERR trap": "trap 'echo failed >&2' ERR",
-    "a trap for signals": "trap 'echo trapped' INT TERM HUP CHLD",
+    "a trap for signals": "trap 'echo trapped' INT TERM HUP",
     "strict mode": "set -euo pipefail",
     "a trace": "set -x",
     "verbosity": "set -v",
@@ -40,7 +43,7 @@ BASH_SETTINGS = {
     "shell options": "shopt -s nullglob failglob extglob globstar dotglob nocaseglob autocd cdspell checkjobs lastpipe",
     "aliases": "alias ls='ls -F' cd='echo no' printf='echo no' export='echo no' .='echo no' builtin='echo no' return='echo no'",
     "functions": "cd() { builtin cd \"$@\" && echo moved; }; printf() { echo no; }; export() { builtin export \"$@\"; }",
-    "a time to live": "TMOUT=1; MAILCHECK=0; MAIL=/dev/null",
+    "news": "MAILCHECK=0; MAIL=/dev/null; MAILPATH=/etc/passwd",
     "a full line editor": "set -o vi; bind 'set show-all-if-ambiguous on' 2>/dev/null; :",
 }
 SH_SETTINGS = {
@@ -90,17 +93,12 @@ async def test_settings_of_startup_files_leave_output_and_exit_codes_right(
             with trio.move_on_after(30):
                 command = await (await session.run_async(text, in_shell=in_shell)).wait()
             assert (command.exit_code, command.reason) == (number, "signal" if number == 130 else "exit")
-            assert only_ours((await command.logs()).stdout.decode(), name) == f"out{number}\n"
+            assert (await command.logs()).stdout.decode() == f"out{number}\n"
             if strict and number and in_shell:
                 # The shell ended, as it should; the next one is told as a fresh one.
                 assert (await session.run(setting)).restarted
                 pid = (await session.run("/bin/echo $$")).stdout
     assert (await session.run("/bin/echo $$")).stdout == pid
-
-
-def only_ours(stdout: str, name: str) -> str:
-    """Without what a setting is there to print in a command's own text."""
-    return "".join(line for line in stdout.splitlines(keepends=True) if line not in ("preexec\n",))
 
 
 async def test_the_prompt_of_a_user_is_never_in_the_output(engine: sessions.Engine) -> None:
@@ -110,3 +108,242 @@ async def test_the_prompt_of_a_user_is_never_in_the_output(engine: sessions.Engi
     assert result.stdout == "one\ntwo\n"
     assert "prompt" not in result.stderr
     assert (await session.run("set +x; echo \"$PS1$PROMPT_COMMAND\"")).stdout == "prompt> echo prompted\n"
+
+
+async def test_a_time_limit_for_idle_shells_does_not_end_the_session(session: sessions.Session) -> None:
+    await session.run("TMOUT=1")
+    await (await session.run_async("sleep 1.5")).wait()
+    assert (await session.run("echo $TMOUT")).stdout == "1\n"
+
+
+# What stays
+
+
+def changes(directory: Path, shell: str) -> dict[str, Callable[[str], str]]:
+    """Texts that set something to a value, by what the probe calls it."""
+    for value in "abcd":
+        (directory / value).mkdir(exist_ok=True)
+    return {
+        "directory": lambda value: f"cd {directory}/{value}",
+        "exported": lambda value: f"export EXPORTED={value}",
+        "variable": lambda value: f"variable={value}",
+        "function": lambda value: f"f() {{ echo {value}; }}",
+        "alias": lambda value: f"alias hello='echo {value}'",
+        "mask": lambda value: f"umask 00{'abcd'.index(value)}2",
+        "option": lambda value: f"set {'-' if value in 'ab' else '+'}f",
+        "arguments": lambda value: f"set -- {value} 'x y'",
+        "venv": lambda value: f". {directory}/venv/bin/activate" if value in "ab" else "deactivate 2>/dev/null || :",
+        "pipefail": lambda value: f"set {'-' if value in 'ab' else '+'}o pipefail" if shell != "sh" else ":",
+    }
+
+
+PROBE = """
+echo "directory ${PWD##*/}"
+echo "exported $(/usr/bin/env printenv EXPORTED)"
+echo "variable $variable"
+echo "function $(f)"
+echo "alias $(eval hello)"
+echo "mask $(umask)"
+case $- in *f*|*F*) echo "option on" ;; *) echo "option off" ;; esac
+echo "arguments $*"
+echo "venv $(command -v python)"
+false | true
+echo "pipefail $?"
+"""
+
+
+def shown(what: str, value: str, directory: Path, shell: str) -> str:
+    on = value in "ab"
+    return {
+        "mask": f"{'0' if shell != 'zsh' else ''}0{'abcd'.index(value)}2",
+        "option": "on" if on else "off",
+        "arguments": f"{value} x y",
+        "venv": f"{directory}/venv/bin/python" if on else shutil.which("python") or "",
+        "pipefail": "1" if on and shell != "sh" else "0",
+    }.get(what, value)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_hundred_changes_stay_and_are_seen_beside_the_shell_too(
+    engine: sessions.Engine, tmp_path: Path, shell: str
+) -> None:
+    await trio.run_process([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")])
+    session = await engine.create_session(shell=shell)
+    chosen = random.Random(23)
+    verbs = changes(tmp_path, shell)
+    expected = {}
+    for what, verb in verbs.items():
+        await session.run(verb("d"), check=True)
+        expected[what] = shown(what, "d", tmp_path, shell)
+    for number in range(100):
+        what, value = chosen.choice(list(verbs)), chosen.choice("abcd")
+        await session.run(verbs[what](value), check=True)
+        expected[what] = shown(what, value, tmp_path, shell)
+        probe = await (await session.run_async(PROBE, in_shell=number % 2 == 0)).wait()
+        found = dict(line.split(" ", 1) for line in (await probe.logs()).output.decode().splitlines())
+        assert found == expected
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_command_beside_the_shell_changes_nothing_in_it(
+    engine: sessions.Engine, tmp_path: Path, shell: str
+) -> None:
+    session = await engine.create_session(shell=shell, cwd=tmp_path)
+    probe = "pwd; umask; echo $-; echo \"[$new][$#]\"; alias; set | grep -v -e '^_' -e SECONDS -e LINENO -e RANDOM -e EPOCH"
+    await session.run("first=1")
+    before = (await session.run(probe)).output
+    text = "cd /; umask 0; new=1; export NEW=1; f() { :; }; alias x=y; set -f; set -- 1 2; exit 3"
+    command = await (await session.run_async(text)).wait()
+    assert command.exit_code == 3
+    after = (await session.run(probe)).output
+    assert differing(before, after) == []
+
+
+def differing(before: str, after: str) -> list[str]:
+    """Lines that only one of two listings of variables has; without those that count commands and processes."""
+    own = re.compile(r"SESSIONS_COMMAND_ID|^(0|PIPESTATUS|pipestatus|BASH_(LINENO|SOURCE|ARGV|ARGC)|TTYIDLE|HISTCMD|SRANDOM)=")
+    lines = set(before.splitlines()) ^ set(after.splitlines())
+    return sorted(line for line in lines if not own.search(line))
+
+
+# $?
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_the_status_of_the_command_before(engine: sessions.Engine, tmp_path: Path, shell: str) -> None:
+    session = await engine.create_session(shell=shell)
+    ask = 'echo "$?"'
+    assert (await session.run(ask)).stdout == "0\n"
+    for status in (7, 0, 1, 255):
+        assert (await session.run(f"(exit {status})")).exit_code == status
+        beside = await (await session.run_async(f"{ask}; exit 9")).wait()
+        assert (await beside.logs()).output == b"%d\n" % status
+        beside = await (await session.run_async(f"{ask}; exit 9", env={"A": "1"}, cwd=tmp_path)).wait()
+        assert (await beside.logs()).output == b"%d\n" % status
+        assert (await session.run(ask)).stdout == f"{status}\n"
+        await session.run(f"(exit {status})", env={"A": "1"}, cwd=tmp_path)
+        assert (await session.run(f"{ask}; (exit {status})", env={"A": "1"}, cwd=tmp_path)).stdout == f"{status}\n"
+        assert (await session.run(f"{ask}; (exit {status})", stdin=b"input")).stdout == f"{status}\n"
+        assert (await session.run(ask)).stdout == f"{status}\n"
+
+
+async def test_the_status_of_a_command_that_was_stopped(session: sessions.Session) -> None:
+    result = await session.run("sleep 60", timeout=0.2)
+    assert result.reason == "timeout"
+    assert (await session.run("echo $?")).stdout == f"{result.exit_code}\n"
+
+
+# For one command only
+
+ODD_VALUES = ["", "two words", "it's \"quoted\" $HOME `date` \\", "line one\nline two\n", "naïve 漢字 🎉", "a" * 10_000]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@IN_SHELL
+async def test_env_and_cwd_hold_for_one_command_and_change_nothing_in_the_shell(
+    engine: sessions.Engine, tmp_path: Path, shell: str, in_shell: bool
+) -> None:
+    (tmp_path / "one dir's").mkdir()
+    session = await engine.create_session(shell=shell, env={"INHERITED": "from the session"})
+    await session.run("cd /usr; cd /; plain='a  b'; export EXPORTED='c  d'; export EMPTY=; other=x; unset NEW")
+    listing = "set | grep -v -e '^_' -e SECONDS -e LINENO -e RANDOM -e EPOCH; export -p"
+    await session.run(listing)
+    before = (await session.run(listing)).output
+    names = ("INHERITED", "plain", "EXPORTED", "EMPTY", "NEW", "other")
+    for value in ODD_VALUES:
+        text = "printf '%s|' \"$(pwd)\"; for n in " + " ".join(names) + "; do printenv $n; printf '|'; done; unset n; (exit 6)"
+        command = await session.run_async(
+            text, in_shell=in_shell, env=dict.fromkeys(names, value), cwd=tmp_path / "one dir's"
+        )
+        await command.wait()
+        assert (await command.logs()).output.decode() == f"{tmp_path}/one dir's|" + f"{value}\n|" * len(names)
+        assert command.exit_code == 6
+        assert (await session.run('echo "$PWD $OLDPWD"')).stdout == "/ /usr\n"
+    await session.run(":")
+    assert differing(before, (await session.run(listing)).output) == []
+    assert (await session.run("cd -; printenv plain NEW other; printenv EXPORTED")).stdout == "/usr\nc  d\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_env_and_cwd_are_undone_whatever_the_command_does(
+    engine: sessions.Engine, tmp_path: Path, shell: str
+) -> None:
+    session = await engine.create_session(shell=shell)
+    await session.run("cd /usr; export A=before")
+    texts = [
+        "cd /; export A=within B=within",
+        "unset A B",
+        "false",
+        "return 3",
+        "if then",
+        "cd() { echo mine; }; export() { echo mine; }; unset() { echo mine; }",
+        "IFS=/be",
+        "set -f -u",
+        "rmdir .",
+    ]
+    for text in texts:
+        (tmp_path / "dir").mkdir(exist_ok=True)
+        await session.run(text, env={"A": "one", "B": "two"}, cwd=tmp_path / "dir")
+        assert (text, (await session.run('echo "$PWD $A ${B-unset}"')).stdout) == (text, "/usr before unset\n")
+    (tmp_path / "dir").mkdir(exist_ok=True)
+    stopped = await session.run("sleep 60", env={"A": "one", "B": "two"}, cwd=tmp_path / "dir", timeout=0.2)
+    assert stopped.reason == "timeout"
+    assert (await session.run('echo "$PWD $A ${B-unset}"')).stdout == "/usr before unset\n"
+
+
+@IN_SHELL
+async def test_env_leaves_attributes_of_variables(session: sessions.Session, in_shell: bool) -> None:
+    await session.run("declare -a list=(1 'two words' 3); declare -A map=([k]='v w'); declare -i number=5; declare -x X=x")
+    listing = "declare -p list map number X"
+    before = (await session.run(listing)).stdout
+    env = {"list": "a", "map": "b", "number": "7", "X": "d"}
+    await (await session.run_async(":", in_shell=in_shell, env=env)).wait()
+    assert (await session.run(listing)).stdout == before
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is NOT INSTALLED")
+async def test_env_leaves_the_tied_arrays_of_zsh(engine: sessions.Engine) -> None:
+    session = await engine.create_session(shell="zsh")
+    await session.run("export PATH=/usr/bin:/bin; typeset -T LIBS libs; export LIBS=/a:/b")
+    await session.run(":", env={"PATH": "/nowhere", "LIBS": "/c"})
+    result = await session.run("path+=(/added); libs+=(/more); echo $PATH $LIBS; printenv PATH LIBS")
+    assert result.output == "/usr/bin:/bin:/added /a:/b:/more\n/usr/bin:/bin:/added\n/a:/b:/more\n"
+
+
+@pytest.mark.parametrize("setting", ["set -e", "set -u", "set -euo pipefail", "set -f", "set -C", "set -x", "IFS=:/ab"])
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_env_and_cwd_under_settings(engine: sessions.Engine, tmp_path: Path, shell: str, setting: str) -> None:
+    session = await engine.create_session(shell=shell)
+    if shell == "sh":
+        setting = setting.replace("o pipefail", "")
+    await session.run(f"{setting}; cd /usr")
+    for in_shell in (True, False):
+        command = await session.run_async("pwd; printenv A", in_shell=in_shell, env={"A": "a/b:c"}, cwd=tmp_path)
+        await command.wait()
+        assert (await command.logs()).stdout.decode() == f"{tmp_path}\na/b:c\n"
+        assert (await session.run('pwd; echo "${A-unset}"')).stdout == "/usr\nunset\n"
+    assert session.state == "open"
+
+
+# Jobs
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_jobs_and_wait_of_the_user_know_nothing_of_commands_beside_the_shell(
+    engine: sessions.Engine, shell: str
+) -> None:
+    session = await engine.create_session(shell=shell)
+    before = [await session.run_async("sleep 60") for _ in range(3)]
+    assert (await session.run("jobs")).output == ""
+    assert (await session.run('echo "[$!]"')).stdout in ("[]\n", "[0]\n")
+    with trio.fail_after(30):
+        assert (await session.run("wait; echo waited")).output == "waited\n"
+        assert (await session.run("(exit 5) & wait $!; echo $?")).output == "5\n"
+        own = (await session.run("sleep 60 & echo $!")).stdout
+        after = [await session.run_async("sleep 60") for _ in range(3)]
+        assert (await session.run("echo $!")).stdout == own
+        listed = (await session.run("jobs -l")).stdout
+        assert (listed.count("\n"), own.strip() in listed) == (1, True)
+        await session.run("kill $!; wait $!")
+        assert (await session.run("wait; echo waited")).output == "waited\n"
+    assert [command.state for command in before + after] == ["running"] * 6

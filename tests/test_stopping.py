@@ -255,7 +255,7 @@ async def test_a_timeout_reaches_a_pipeline(engine: sessions.Engine) -> None:
 @pytest.mark.parametrize("in_shell", [True, False])
 async def test_silence_ends_a_command_with_idle_timeout(engine: sessions.Engine, in_shell: bool) -> None:
     session = await engine.create_session()
-    command = await session.run_async("echo last word; sleep 600", in_shell=in_shell, idle_timeout=0.3)
+    command = await session.run_async("echo last word; sleep 600", in_shell=in_shell, idle_timeout=1)
     with trio.fail_after(AT_ONCE_SECONDS):
         await command.wait()
     assert (command.reason, (await command.logs()).stdout) == ("timeout", b"last word\n")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -79,12 +79,19 @@ def with_descendants(processes: Iterable[Seen], chosen: Callable[[Seen], bool]) 
     return list(found.values())
 
 
-def of_sessions(processes: Iterable[Seen], session_ids: set[str], shells: set[int], spared: set[str]) -> list[Seen]:
-    """Everything that belongs to these sessions, shells included, without the commands in `spared` and their descendants."""
+def of_sessions(
+    processes: Iterable[Seen], session_ids: set[str], shells: set[int], spared: Mapping[str, int | None]
+) -> list[Seen]:
+    """Everything that belongs to these sessions, shells included.
+
+    `spared` are commands that go on, with their leaders: neither they, nor their descendants, nor who reports for them.
+    """
     processes = list(processes)
-    safe = (
-        {seen.pid for seen in with_descendants(processes, lambda seen: seen.command_id in spared)} if spared else set()
-    )
+    leaders = {leader for leader in spared.values() if leader is not None}
+    safe = {
+        seen.pid for seen in with_descendants(processes, lambda seen: seen.command_id in spared or seen.pid in leaders)
+    }
+    safe |= {seen.parent for seen in processes if seen.pid in leaders}
     everything = with_descendants(
         processes, lambda seen: seen.session_id in session_ids or seen.unix_session in shells or seen.pid in shells
     )
