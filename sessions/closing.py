@@ -26,35 +26,35 @@ async def close_session(session: LiveSession, grace: float) -> None:
         await session.closed.wait()
         return
     session.closing = True
-    with trio.CancelScope(shield=True):
+    for command in list(session.commands.values()):
+        if session.is_queued(command):
+            session.drop(command, Outcome("session_closed", None))
+    census = session.workshop.census
+    async with trio.open_nursery() as nursery:
         for command in list(session.commands.values()):
-            if session.is_queued(command):
-                session.drop(command, Outcome("session_closed", None))
-        census = session.workshop.census
-        async with trio.open_nursery() as nursery:
-            for command in list(session.commands.values()):
-                if not command.is_finished and not command.detached:
-                    nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
-        spared = {
-            command.id: command.leader
-            for command in session.commands.values()
-            if command.detached and not command.is_finished
-        }
-        async with session.shell_lock:
-            shells = {session.shell_pid} if session.shell_pid else set()
-            await session.end_shell(EXIT_SECONDS)
-        await stopping.sweep(census, lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared), grace)
-        with trio.move_on_after(STALL_SECONDS):
-            await session.recorder.caught_up.wait()
-        session.set_state("close", closed_at=time.time())
-        session.closed.set()
-        session.dispose_if_unused()
+            if not command.is_over and not command.detached:
+                nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
+    spared = {
+        command.id: command.leader for command in session.commands.values() if command.detached and not command.is_over
+    }
+    async with session.shell_lock:
+        shells = {session.shell_pid} if session.shell_pid else set()
+        await session.end_shell(EXIT_SECONDS)
+    await stopping.sweep(census, lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared), grace)
+    with trio.move_on_after(STALL_SECONDS):
+        await session.recorder.caught_up.wait()
+        for command in list(session.commands.values()):
+            if command.id not in spared:
+                await command.finished.wait()
+    session.set_state("close", closed_at=time.time())
+    session.closed.set()
+    session.dispose_if_unused()
 
 
 async def end_detached(session: LiveSession, grace: float) -> None:
     """End what outlived its session, because its engine ends now."""
     async with trio.open_nursery() as nursery:
         for command in list(session.commands.values()):
-            if not command.is_finished:
+            if not command.is_over:
                 nursery.start_soon(stopping.stop, command, session.workshop.census, "session_closed", grace)
     session.dispose()

@@ -189,13 +189,14 @@ class Command:
         searches = {"stdout": PatternSearch(pattern), "stderr": PatternSearch(pattern)}
         pieces: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         tentative: re.Match[bytes] | None = None
+        grown_at = float("inf")
         follower = Follower(stream, late=False)
         try:
             follower.add_commands(self.archive, [self.info], None)
             while True:
-                with trio.move_on_after(GROW_SECONDS if tentative else float("inf")) as patience:
+                with trio.move_on_at(grown_at) as patience:
                     item = await follower.next()
-                if patience.cancelled_caught and tentative:
+                if tentative and (patience.cancelled_caught or trio.current_time() >= grown_at):
                     return tentative
                 record = item[1] if item else None
                 if record is not None and record.stream in pieces:
@@ -204,9 +205,11 @@ class Command:
                         continue
                 for name, waiting in pieces.items():
                     if waiting and (found := searches[name].feed(b"".join(waiting))):
-                        tentative = found[0]
                         if not found[1]:
-                            return tentative
+                            return found[0]
+                        if tentative is None:
+                            grown_at = trio.current_time() + GROW_SECONDS
+                        tentative = found[0]
                     waiting.clear()
                 if record is None or item is None:
                     break

@@ -6,6 +6,7 @@ import math
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -52,6 +53,11 @@ class Engine:
         self._archive = archive
         self._workshop = workshop
         self._closing = False
+        self._creating = 0
+        self._created = trio.Event()
+        self._all_live: weakref.WeakSet[LiveSession] = weakref.WeakSet()
+        self.all_is_written = False
+        """At its end: whether the catalog and the logs have all there was to tell."""
 
     @property
     def id(self) -> str:
@@ -107,6 +113,7 @@ class Engine:
             created_at=time.time(),
         )
         catalog = self._workshop.catalog
+        self._creating += 1
         try:
             catalog.add_session(info)
             try:
@@ -124,7 +131,13 @@ class Engine:
                 raise
         except (OSError, sqlite3.OperationalError) as error:
             raise Broken(f"session {info.name!r} can't be created in {self.root}: {error}") from error
-        self._archive.live[session_id] = live
+        else:
+            self._archive.live[session_id] = live
+            self._all_live.add(live)
+        finally:
+            self._creating -= 1
+            self._created.set()
+            self._created = trio.Event()
         return Session(self._archive, info, live)
 
     def _forget(self, session_id: str) -> None:
@@ -248,6 +261,8 @@ class Engine:
     async def close(self) -> None:
         """Close all sessions and end all processes."""
         self._closing = True
+        while self._creating:
+            await self._created.wait()
         grace = self.limits.kill_grace_seconds
         async with trio.open_nursery() as nursery:
             for live in list(self._archive.live.values()):
@@ -255,6 +270,7 @@ class Engine:
         async with trio.open_nursery() as nursery:
             for live in list(self._archive.live.values()):
                 nursery.start_soon(end_detached, live, grace)
+        self.all_is_written = all(live.is_written for live in self._all_live)
 
 
 class open_engine:
@@ -284,27 +300,32 @@ class open_engine:
             catalog = Catalog(root / "catalog.sqlite3")
             for dead in dead_owners(root):
                 await trio.to_thread.run_sync(recovery.recover, root, catalog, dead)
+            for info in catalog.list_sessions():
+                if info.state in OPEN_STATES:  # whose owner's file is gone
+                    await trio.to_thread.run_sync(recovery.check_owner, root, catalog, info)
             run_directory = make_run_directory(root)
             owner = claim(root, encode(int.from_bytes(os.urandom(7), "big"), 10), run_directory)
         except OSError as error:
             raise Broken(f"the root {root} can't be used: {error}") from error
         poller = Poller()
         self._poller = poller
+        self._closing = trio.CancelScope(shield=True)
         self._owner = owner
         self._catalog = catalog
         self._keeper = Keeper(poller, run_directory)
         # Entered by hand, so that what the caller's block raises does not come out wrapped in an exception group.
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
-        self._nursery.start_soon(poller.run)
-        catalog.on_checkpoint_due = lambda: self._nursery.start_soon(trio.to_thread.run_sync, catalog.checkpoint)
+        services = await self._nursery.start(self._serve)
+        services.start_soon(poller.run)
+        catalog.on_checkpoint_due = lambda: services.start_soon(trio.to_thread.run_sync, catalog.checkpoint)
         workshop = Workshop(
             catalog,
             poller,
             self._keeper,
             Census(),
             self._limits,
-            self._nursery,
+            services,
             run_directory,
             raise_open_files(),
         )
@@ -312,14 +333,28 @@ class open_engine:
         self._engine = Engine(root, self._limits, owner, archive, workshop)
         return self._engine
 
+    async def _serve(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """Home of the engine's own tasks: shielded, since they are needed for ending things when the caller is cancelled."""
+        try:
+            with trio.CancelScope(shield=True) as self._services:
+                async with trio.open_nursery() as services:
+                    task_status.started(services)
+                    await trio.sleep_forever()
+        except BaseException:
+            # A bug: without these tasks nothing can be ended in good order. The keeper still ends all processes.
+            self._closing.cancel()
+            raise
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            with trio.CancelScope(shield=True):
+            with self._closing:
                 await self._engine.close()
+            with trio.CancelScope(shield=True):
                 await self._keeper.close()
         finally:
+            self._services.cancel()
             self._nursery.cancel_scope.cancel()
             # If a task of the engine failed, the block was cancelled for it: then the group tells of that failure.
             from_nursery = isinstance(error, trio.Cancelled)
@@ -331,4 +366,7 @@ class open_engine:
                 self._poller.close()
                 self._catalog.close()
                 recovery.remove_run_directory(self._owner.run_directory)
-                self._owner.release()
+                if self._engine.all_is_written:
+                    self._owner.release()
+                else:
+                    self._owner.drop()  # the next engine finds it, and marks what could not be written as lost

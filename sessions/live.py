@@ -7,11 +7,12 @@ comes; only starting a shell waits.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,7 @@ from .stopping import Census, stop
 from .store.catalog import Catalog
 from .store.transcript import Transcript
 
+LOGGER: Final = logging.getLogger("sessions")
 FINAL_STATES: Final = ("closed", "lost")
 READ_BYTES: Final = 1 << 18
 """The most that one read takes: it stays in a core's cache on its way to the log, which a megabyte doesn't."""
@@ -79,6 +81,7 @@ class LiveSession:
         self._starting: set[int] = set()
         self._last_number = 0
         self._status = 0
+        self._retrying = False
         self.shell_lock = trio.Lock()
         """Held while the shell is started or ended."""
 
@@ -205,19 +208,19 @@ class LiveSession:
             if stdin:
                 command.open_input()
             if at_once:
-                command.open_files()
-                # Marked as started before it is stored: one transaction instead of two.
-                self.recorder.begin(command)
+                command.open_files(self._status)
+                # Stored as running: one transaction instead of two.
+                command.begin()
             self.workshop.catalog.add_command(command.info)
         except BaseException as error:
             command.discard()
-            if isinstance(error, OSError | sqlite3.OperationalError):
+            if isinstance(error, OSError | sqlite3.DatabaseError):
                 raise Broken(f"session {self.info.name!r} can't take the command: {error}") from error
             raise
         self._last_number += 1
         self.commands[command.number] = command
         if at_once:
-            self._pump.watch(command)
+            self.recorder.mark_started(command)
             self._run(command)
         else:
             self._queue.append(command)
@@ -233,44 +236,72 @@ class LiveSession:
         while self._queue and self._is_free and not (self._queue[0].in_shell and self._starting):
             command = self._queue.popleft()
             try:
-                command.open_files()
+                command.open_files(self._status)
             except Broken:
                 # Out of descriptors, or out of memory: it has its place in the queue, and its turn when there are some.
                 self._queue.appendleft(command)
-                self.workshop.nursery.start_soon(self._advance_later)
+                self._try_later()
                 return
-            self._pump.watch(command)
             if command.in_shell:
                 self.recorder.started(command)
                 self._run(command)
             else:
                 assert self._shell is not None
+                self._pump.watch(command)
                 self._starting.add(command.number)
                 self._shell.start(command.request, self._status)
 
+    def _try_later(self) -> None:
+        if self._shell is not None and not self._shell.directory.exists():
+            self._fail(FileNotFoundError(f"the run directory {self._shell.directory} was removed"))
+        elif not self._retrying:
+            self._retrying = True
+            self._spawn(self._advance_later)
+
     async def _advance_later(self) -> None:
         await trio.sleep(RETRY_SECONDS)
+        self._retrying = False
         self._advance()
+
+    def _spawn(self, function: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Run a task of this session's. Its failure is this session's, not the engine's."""
+
+        async def guarded() -> None:
+            try:
+                await function(*arguments)
+            except Exception as error:
+                self._fail(error)
+
+        self.workshop.nursery.start_soon(guarded)
+
+    def _fail(self, error: Exception) -> None:
+        """Something went wrong that must not: give up the shell, so that whoever waits here gets an answer."""
+        LOGGER.error("session %s (%s) failed", self.info.name, self.info.id, exc_info=error)
+        self.info = attrs.evolve(self.info, problem=f"{type(error).__name__}: {error}")
+        if self._shell is not None:
+            self._shell.kill()
 
     def _run(self, command: RunningCommand) -> None:
         assert self._shell is not None
         self.foreground = command
+        if not self.recorder.stalled:
+            self._pump.watch(command)
         self._shell.run(command.request, self._status)
         self._watch_time(command)
 
     def _watch_time(self, command: RunningCommand) -> None:
         if command.timeout is not None or command.idle_timeout is not None:
-            self.workshop.nursery.start_soon(self._end_in_time, command)
+            self._spawn(self._end_in_time, command)
 
     async def _end_in_time(self, command: RunningCommand) -> None:
         started_at = trio.current_time()
-        while not command.is_finished:
+        while not command.is_over:
             until = command.deadline(started_at)
             if trio.current_time() >= until:
                 await stop(command, self.workshop.census, "timeout", self.workshop.limits.kill_grace_seconds)
                 return
             with trio.move_on_at(until):
-                await command.finished.wait()
+                await command.over.wait()
 
     def is_queued(self, command: RunningCommand) -> bool:
         return command in self._queue
@@ -283,14 +314,20 @@ class LiveSession:
     # Reports come
 
     def _report(self, report: Report) -> None:
+        try:
+            self._take_report(report)
+        except Exception as error:
+            self._fail(error)
+
+    def _take_report(self, report: Report) -> None:
         command = self.commands.get(report.number)
-        if command is None or command.is_finished:
+        if command is None or command.is_over:
             return
         match report.kind:
             case "o":
                 if command.input is not None:
                     command.input.opened()
-            case "s":
+            case "s" if command.number in self._starting:
                 command.leader = report.value
                 # Should its reporter be killed, the keeper tells how it ended.
                 number = report.number
@@ -313,8 +350,9 @@ class LiveSession:
 
     def _end(self, command: RunningCommand, outcome: Outcome) -> None:
         """A command has ended. In this order: all its output, the mark, the catalog, those who wait."""
+        command.over.set()
         if self.recorder.stalled:
-            self.workshop.nursery.start_soon(self._end_later, command, outcome)
+            self._spawn(self._end_later, command, outcome)
             return
         if command.leader is not None:
             self.workshop.keeper.forget(command.leader)
@@ -362,7 +400,7 @@ class LiveSession:
     def _dispose_old_shells(self) -> None:
         """A shell that has ended still carries the reports of its background commands; the last one lets it go."""
         for shell in self._old_shells[:]:
-            if not any(command.shell is shell and not command.is_finished for command in self.commands.values()):
+            if not any(command.shell is shell and not command.is_over for command in self.commands.values()):
                 self._old_shells.remove(shell)
                 shell.dispose()
 
@@ -379,8 +417,13 @@ class LiveSession:
 
     def dispose_if_unused(self) -> None:
         """After the close: let go of everything once the last detached command is over."""
-        if not any(not command.is_finished for command in self.commands.values()):
+        if all(command.is_over for command in self.commands.values()):
             self.dispose()
+
+    @property
+    def is_written(self) -> bool:
+        """Whether nothing waits to be written, so that a later engine finds all there was."""
+        return not self.recorder.stalled
 
     def dispose(self) -> None:
         """Let go of everything."""

@@ -32,6 +32,7 @@ class PatternSearch:
 
     def feed(self, data: bytes) -> tuple[re.Match[bytes], bool] | None:
         """The first match so far, and whether it is tentative."""
-        self._seen = (self._seen + data)[-max(WINDOW_BYTES, len(data)) :]
-        match = self._pattern.search(self._seen)
-        return (match, match.end() == len(self._seen)) if match else None
+        seen = self._seen + data
+        self._seen = seen[-WINDOW_BYTES:]
+        match = self._pattern.search(seen)
+        return (match, match.end() == len(seen)) if match else None

@@ -27,6 +27,8 @@ class Pump:
 
     def watch(self, command: RunningCommand) -> None:
         for kind, pipe in command.pipes.items():
+            if pipe.descriptor in self._watched:
+                continue
             self._watched.add(pipe.descriptor)
             self._poller.watch(pipe.descriptor, partial(self._read, command, kind, pipe))
 

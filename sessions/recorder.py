@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from .lifecycle import Outcome, finish, start
+from .lifecycle import Outcome, finish
 from .models import Limits
 from .running import RunningCommand
 from .store.catalog import Catalog
@@ -52,6 +52,12 @@ class Recorder:
 
     def log(self, command: RunningCommand, kind: int, data: memoryview) -> None:
         """Append to a command's log. `data` is the caller's again afterwards."""
+        # What is given up is given up by records: none may be a large part of what is to be kept.
+        most = max(4096, self._limits.log_bytes // 16)
+        for begin in range(0, len(data), most):
+            self._log(command, kind, data[begin : begin + most])
+
+    def _log(self, command: RunningCommand, kind: int, data: memoryview) -> None:
         if self._waiting:
             kept = bytes(data)
             self._waiting.append(lambda: self._append(command, kind, kept))
@@ -82,19 +88,17 @@ class Recorder:
 
     def started(self, command: RunningCommand) -> None:
         """The command runs now; it is already in the catalog as queued."""
-        self.begin(command)
+        command.begin()
+        self.mark_started(command)
         self._write(lambda: self._catalog.start_command(command.info))
 
-    def begin(self, command: RunningCommand) -> None:
-        """Mark a start that the catalog is told otherwise."""
-        command.state = start(command.state, time.time(), f"command {command.id}")
-        command.last_output_at = trio.current_time()
+    def mark_started(self, command: RunningCommand) -> None:
+        """Mark the start of a command that is in the catalog as running."""
 
         def mark() -> None:
             command.last_seq = self.transcript.mark_started(command.number)
 
         self._write(mark)
-        command.started.set()
 
     def finished(self, command: RunningCommand, outcome: Outcome, then: Callable[[], None]) -> None:
         """The command is over and all its output is logged. Calls `then` when this is written."""
@@ -129,7 +133,7 @@ class Recorder:
             return
         try:
             write()
-        except (OSError, sqlite3.OperationalError) as error:
+        except (OSError, sqlite3.DatabaseError) as error:
             self._stall(write, error)
 
     def _stall(self, write: Callable[[], None], error: Exception) -> None:
@@ -145,7 +149,7 @@ class Recorder:
                 while self._waiting:
                     self._waiting[0]()
                     self._waiting.popleft()
-            except (OSError, sqlite3.OperationalError):
+            except (OSError, sqlite3.DatabaseError):
                 continue
         self.caught_up.set()
         self._on_trouble(None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping
 
 import trio
 
 from .errors import Broken, Closed
 from .ids import command_id
-from .lifecycle import CommandState, Finished, Reason
+from .lifecycle import CommandState, Finished, Reason, start
 from .models import CommandInfo
 from .shell.pipes import InputPipe, OutputPipe
 from .shell.script import Request
@@ -49,6 +50,8 @@ class RunningCommand:
         """Seconds without output."""
         self.request = Request(number, self.id, env, cwd, stdin)
         self.finished = trio.Event()
+        self.over = trio.Event()
+        """Set when its shell has reported its end; it is *finished* once that is written down, too."""
         self.started = trio.Event()
         """Set when it has started, and also when it ended without."""
         self.shell: Shell | None = None
@@ -93,6 +96,10 @@ class RunningCommand:
         return isinstance(self.state, Finished)
 
     @property
+    def is_over(self) -> bool:
+        return self.over.is_set()
+
+    @property
     def owns_group(self) -> bool:
         """True if `leader` is also the number of a process group of its own."""
         return not self.in_shell and self.shell is not None and self.shell.dialect.own_group
@@ -121,13 +128,25 @@ class RunningCommand:
         """Make the FIFO of its stdin, which takes input even while the command still waits in the queue."""
         self.input = InputPipe(self._path() + "i")
 
-    def open_files(self) -> None:
-        """Make its text file and the FIFOs of its output in the shell's run directory. `Broken` if that fails; then none is left."""
+    def begin(self) -> None:
+        """It runs from now on."""
+        self.state = start(self.state, time.time(), f"command {self.id}")
+        self.last_output_at = trio.current_time()
+        self.started.set()
+
+    def open_files(self, status: int) -> None:
+        """Make its files and the FIFOs of its output in the shell's run directory. `Broken` if that fails; then none is left.
+
+        `status` is what it shall find in ``$?``.
+        """
         path = self._path()
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(self._text.encode("utf-8", "surrogateescape"))
+            if not self.in_shell:
+                assert self.shell is not None
+                self.shell.write_starter(self.request, status)
             self.pipes[STDOUT] = OutputPipe(path + "o")
             self.pipes[STDERR] = OutputPipe(path + "e")
         except OSError as error:
@@ -157,7 +176,7 @@ class RunningCommand:
             self.input.close()
             suffixes.append("i")
         for suffix in suffixes:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(path + suffix)
 
     def discard(self) -> None:

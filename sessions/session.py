@@ -291,7 +291,9 @@ class Session:
         """
         await trio.lowlevel.checkpoint()
         if self._live is not None:
-            await close_session(self._live, check_grace(grace, self._live.workshop.limits.kill_grace_seconds))
+            seconds = check_grace(grace, self._live.workshop.limits.kill_grace_seconds)
+            with trio.CancelScope(shield=True):  # half closed is no state to be left in
+                await close_session(self._live, seconds)
         elif (await self.refresh()).state in OPEN_STATES:
             raise Conflict(f"session {self.name!r} belongs to another engine: close it there")
 

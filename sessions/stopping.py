@@ -68,8 +68,8 @@ async def sweep_command(command_id: str, census: Census, grace: float) -> None:
 
 
 async def stop(command: RunningCommand, census: Census, reason: Reason, grace: float) -> None:
-    """End a command that has started, and all that it started. Returns when it is finished and nothing of it is left."""
-    if not command.is_finished:
+    """End a command that has started, and all that it started. Returns when its end is reported and nothing of it is left."""
+    if not command.is_over:
         command.asked = command.asked or reason
         if command.in_shell:
             await stop_in_shell(command, census, grace)
@@ -80,7 +80,7 @@ async def stop(command: RunningCommand, census: Census, reason: Reason, grace: f
 
 def belonging(command: RunningCommand, seen: Sequence[Seen]) -> list[Seen]:
     # Once it is finished, its shell's children are another's.
-    shell = command.shell.pid if command.shell and command.in_shell and not command.is_finished else None
+    shell = command.shell.pid if command.shell and command.in_shell and not command.is_over else None
     return processes.of_command(seen, command.id, leader=command.leader, shell=shell)
 
 
@@ -90,7 +90,7 @@ async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -
     deadline = trio.current_time() + grace
     rounds = 0
     killed = False
-    while not command.is_finished:
+    while not command.is_over:
         command.sent_signal = command.sent_signal or signal.SIGINT
         shell.interrupt(command.request)
         rounds += 1
@@ -103,7 +103,7 @@ async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -
         elif rounds == INTERRUPTS_BEFORE_TERM and not killed:
             processes.send(belonging(command, await census.take()), signal.SIGTERM)
         with trio.move_on_after(INTERRUPT_SECONDS):
-            await command.finished.wait()
+            await command.over.wait()
 
 
 async def stop_beside(command: RunningCommand, census: Census, grace: float) -> None:
@@ -111,12 +111,12 @@ async def stop_beside(command: RunningCommand, census: Census, grace: float) -> 
         await command.started.wait()
         command.sent_signal = signal.SIGTERM
         await send(command, census, signal.SIGTERM)
-        await command.finished.wait()
-    while not command.is_finished:
+        await command.over.wait()
+    while not command.is_over:
         command.sent_signal = signal.SIGKILL
         await send(command, census, signal.SIGKILL)
         with trio.move_on_after(1):
-            await command.finished.wait()
+            await command.over.wait()
 
 
 async def send(command: RunningCommand, census: Census, number: int) -> None:
@@ -165,15 +165,15 @@ async def interrupt(command: RunningCommand, census: Census, patience: float = 1
     """
     reached: set[int] = set()
     with trio.move_on_after(patience):
-        while not command.is_finished:
+        while not command.is_over:
             everybody = belonging(command, await census.take())
             # A fork of bash that waits for programs dies of it; those of other shells may shrug it off.
             programs = {seen.pid for seen in everybody if seen.command_id == command.id or command.owns_group}
-            if not programs & reached and not command.is_finished:
+            if not programs & reached and not command.is_over:
                 interrupt_now(command, everybody)
                 reached |= programs
             with trio.move_on_after(INTERRUPT_SECONDS):
-                await command.finished.wait()
+                await command.over.wait()
 
 
 def interrupt_now(command: RunningCommand, everybody: Sequence[Seen]) -> None:

@@ -189,9 +189,9 @@ class EventStream:
             await trio.lowlevel.checkpoint()
         while not self._items:
             self._bell = trio.Event()
+            version = self._catalog.version()
             self._items.extend(self._catalog.events_after(self._position))
             if not self._items:
-                version = self._catalog.version()
                 # Our own engine's events ring; another's show in the catalog's version.
                 while self._catalog.version() == version and not self._bell.is_set():
                     with trio.move_on_after(POLL_SECONDS):

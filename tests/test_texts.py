@@ -61,12 +61,6 @@ printf '%s\n' \\ '\\' "\\" \\\\ 'a\b'
 echo one;
 %% ampersand at the end
 : &
-%% blank lines and blanks
-  
-
-	echo	indented  
-
-
 %% heredoc
 cat <<EOF
 line one
@@ -426,6 +420,7 @@ SCRIPTS = {
     **read_corpus(CORPUS),
     "carriage returns": "echo a\r\necho b\r\n",
     "a newline at the end": "echo a\n",
+    "blank lines and blanks": "  \n\n\techo\tindented  \n\n\n",
     "newlines before and after": "\n\n\necho a\n\n\n",
     "a heredoc that ends with the text": "cat <<EOF\nx\nEOF",
     "a pipeline of a hundred": "printf 'a\\n'" + " | cat" * 100,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -141,6 +142,10 @@ class Keeper:
         self._channel = self._process = None
         self._poller.forget(channel.fileno())
         channel.close()
+        for waiting in self._waiting.values():
+            waiting.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)  # a command may have stopped it
         try:
             descriptor = os.pidfd_open(process.pid)
         except OSError:

@@ -37,7 +37,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import attrs
 
 ShellName: TypeAlias = Literal["bash", "sh", "zsh"]
-REPORT: Final = re.compile(r"([robsed]) (\d+) (\d+)")
+REPORT: Final = re.compile(r"([robsed]) (\d{1,10}) (\d{1,10})")
 
 
 @attrs.frozen
@@ -190,7 +190,7 @@ class Writer:
                     f' __sessions_env="$__sessions_env export {name};" ;; esac ;; esac'
                 )
         elif names:
-            lines.append(f"__sessions_env=$({word} typeset -p {names} 2>/dev/null)")
+            lines.append(f"__sessions_env=$({word} typeset -p {names} 2>/dev/null) || :")
         return "\n".join(lines) + "\n"
 
     def _restore(self, request: Request) -> str:

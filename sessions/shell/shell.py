@@ -102,11 +102,13 @@ class Shell:
         self._control.send(self._writer.foreground(request, status))
 
     def start(self, request: Request, status: int) -> None:
-        """Run it in a fork of the shell, beside it."""
+        """Run it in a fork of the shell, beside it, by the starter that was written for it."""
         assert self._control is not None
+        self._control.send(self._writer.background(request, status))
+
+    def write_starter(self, request: Request, status: int) -> None:
         starter = self._writer.starter(request, status)
         (self.directory / f"{request.number}b").write_text(starter, "utf-8", "surrogateescape")
-        self._control.send(self._writer.background(request, status))
 
     def interrupt(self, request: Request) -> None:
         """Ctrl-C for the command in the foreground and the shell that waits for it."""
