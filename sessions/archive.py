@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from .arguments import check_count
 from .errors import Expired, Invalid, NotFound
 from .ids import parse_command_id
 from .live import LiveSession
@@ -149,8 +150,7 @@ class Archive:
         """Those that have not expired, oldest first; of more than `limit` the newest."""
         if state not in (None, "queued", "running", "finished"):
             raise Invalid(f"state {state!r} is none: say 'queued', 'running' or 'finished'")
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise Invalid(f"limit={limit!r}: pass a number from 0, or None for all")
+        check_count("limit", limit)
         infos = self.catalog.list_commands(session_id, state, labels, limit)
         # A running command's byte counts are in memory until it is finished.
         return [running.info if (running := self.running(info.id)) else info for info in infos]

@@ -28,7 +28,34 @@ def check_text(text: str) -> str:
         raise Invalid(
             f"the command has a NUL character at position {text.index(chr(0))}, which no shell can read: remove it"
         )
+    return check_encodable("the command", text)
+
+
+def check_encodable(what: str, text: str) -> str:
+    """Text that UTF-8 can carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Invalid(f"{what} has a lone surrogate at position {error.start}, which is no character") from None
     return text
+
+
+def check_stream(stream: str | None) -> None:
+    if stream not in (None, "stdout", "stderr"):
+        raise Invalid(f"stream {stream!r} is none: say 'stdout', 'stderr', or leave it out for both")
+
+
+def check_count(name: str, value: int | None, least: int = 0) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise Invalid(f"{name}={value!r}: pass a whole number from {least}")
+
+
+def check_mapping(name: str, value: Mapping[str, str] | None) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise Invalid(f"{name} is {type(value).__name__}: pass a dict of str to str")
+    return dict(value)
 
 
 def check_seconds(name: str, value: float | None) -> float | None:
@@ -50,22 +77,23 @@ def check_grace(value: float | None, default: float) -> float:
 
 def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
     checked = {}
-    for name, value in (env or {}).items():
+    for name, value in check_mapping("env", env).items():
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
             raise Invalid(f"env: {name!r} is no variable name: use letters, digits and '_', not beginning with a digit")
         if not isinstance(value, str):
             raise Invalid(f"env: {name} is {type(value).__name__}, not str: convert it yourself")
         if "\0" in value:
             raise Invalid(f"env: the value of {name} has a NUL character: remove it")
-        checked[name] = value
+        checked[name] = check_encodable(f"env: the value of {name}", value)
     return checked
 
 
 def check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
-    checked = dict(labels or {})
+    checked = check_mapping("labels", labels)
     for key, value in checked.items():
         if not isinstance(key, str) or not isinstance(value, str) or not key:
             raise Invalid(f"labels: {key!r}: {value!r} must both be str, and the key not empty")
+        check_encodable(f"labels: {key!r}", key + value)
     return checked
 
 
@@ -73,14 +101,28 @@ def check_cwd(cwd: str | os.PathLike[str] | None, relative_to: str) -> str | Non
     """An existing directory as an absolute path."""
     if cwd is None:
         return None
+    if not isinstance(cwd, str | os.PathLike):
+        raise Invalid(f"cwd is {type(cwd).__name__}: pass a str or a Path")
     path = os.path.join(relative_to, os.path.expanduser(os.fspath(cwd)))
     if "\0" in path:
         raise Invalid("cwd has a NUL character: remove it")
+    check_encodable("cwd", path)
     if not os.path.isdir(path):
         raise Invalid(f"cwd {path!r} is not a directory: create it first")
     if not os.access(path, os.X_OK):
         raise Invalid(f"cwd {path!r} may not be entered by this user: change its permissions or choose another")
     return os.path.normpath(path)
+
+
+def check_directory(cwd: str | os.PathLike[str] | None) -> str:
+    """Where a session begins: `cwd`, or this program's directory."""
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        if cwd is None or not os.path.isabs(cwd):
+            raise Invalid("this program's own directory has been removed: pass an absolute cwd") from None
+        here = "/"
+    return check_cwd(cwd, here) or here
 
 
 def check_shell(shell: str) -> str:
@@ -108,7 +150,7 @@ def check_signal(signal: str | int) -> int:
 def check_input(data: Any) -> bytes:
     """What goes to a command's stdin: text goes as UTF-8."""
     if isinstance(data, str):
-        return data.encode()
+        return check_encodable("input", data).encode()
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise Invalid(f"input is {type(data).__name__}: pass bytes or str")

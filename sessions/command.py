@@ -10,8 +10,8 @@ import trio
 
 from . import stopping
 from .archive import Archive
-from .arguments import check_grace, check_input, check_seconds, check_signal
-from .errors import Closed, Conflict, EndedFirst, Invalid, TimedOut
+from .arguments import check_grace, check_input, check_seconds, check_signal, check_stream
+from .errors import Closed, Conflict, EndedFirst, TimedOut
 from .following import POLL_SECONDS, Follower
 from .lifecycle import CommandStateName, Finished, Outcome, Reason, state_name
 from .matching import PatternSearch, compile_pattern
@@ -183,8 +183,7 @@ class Command:
         )
 
     async def _find(self, pattern: re.Pattern[bytes], stream: str | None) -> re.Match[bytes]:
-        if stream not in (None, "stdout", "stderr"):
-            raise Invalid(f"stream {stream!r} is none: say 'stdout', 'stderr', or leave it out for both")
+        check_stream(stream)
         await self.refresh()
         searches = {"stdout": PatternSearch(pattern), "stderr": PatternSearch(pattern)}
         pieces: dict[str, list[bytes]] = {"stdout": [], "stderr": []}

@@ -16,11 +16,12 @@ import trio
 
 from . import recovery, retention
 from .archive import Archive
-from .arguments import check_cwd, check_env, check_labels, check_shell
+from .arguments import check_count, check_directory, check_env, check_labels, check_shell
 from .closing import close_session, end_detached
 from .command import Command
-from .errors import Broken, Busy, Closed, Invalid
+from .errors import Broken, Busy, Closed, Conflict, Invalid
 from .ids import check_name, encode, new_session_id
+from .lifecycle import SESSION_STATES
 from .live import LiveSession, Workshop
 from .models import Limits, Pruned, SessionInfo
 from .session import Session
@@ -105,7 +106,7 @@ class Engine:
             name=check_name(name) if name is not None else session_id,
             engine_id=self.id,
             shell=check_shell(shell),
-            cwd=check_cwd(cwd, os.getcwd()) or os.getcwd(),
+            cwd=check_directory(cwd),
             env=check_env(env),
             labels=check_labels(labels),
             restart=restart,
@@ -177,6 +178,8 @@ class Engine:
     ) -> list[Session]:
         """The sessions of this root, other engines' and closed ones too, oldest first."""
         await trio.lowlevel.checkpoint()
+        if state not in (None, *SESSION_STATES):
+            raise Invalid(f"state {state!r} is none: say one of {', '.join(SESSION_STATES)}")
         infos = self._archive.catalog.list_sessions(None, check_labels(labels))
         sessions = [
             self._session(self._archive.session(info.id) if info.state in OPEN_STATES else info) for info in infos
@@ -192,7 +195,10 @@ class Engine:
         await session.close()
         live = self._archive.live.get(session.id)
         if live is not None:
-            await end_detached(live, self.limits.kill_grace_seconds)
+            with trio.CancelScope(shield=True):
+                await end_detached(live, self.limits.kill_grace_seconds)
+        elif any(command.finished_at is None for command in self._archive.catalog.list_commands(session.id)):
+            raise Conflict(f"session {session.name!r} has a detached command in another engine: kill it there first")
         self._archive.catalog.delete_session(session.id)
         await trio.to_thread.run_sync(self._archive.remove, session.id)
 
@@ -235,8 +241,7 @@ class Engine:
                 async for event in events:
                     print(event.seq, event.type, event.command_id)
         """
-        if after is not None and (isinstance(after, bool) or not isinstance(after, int) or after < 0):
-            raise Invalid(f"after={after!r} is no seq: pass the seq of an event that you have, or 0 for all")
+        check_count("after", after)
         return EventStream(self._archive, after)
 
     async def prune(self, *, older_than: float | None = None, keep_bytes: int | None = None) -> Pruned:

@@ -24,6 +24,7 @@ CommandStateName: TypeAlias = Literal["queued", "running", "finished"]
 SessionState: TypeAlias = Literal["open", "stalled", "ended", "closed", "lost"]
 Reason: TypeAlias = Literal["exit", "signal", "timeout", "killed", "session_closed", "shell_died", "lost"]
 
+SESSION_STATES: Final[tuple[SessionState, ...]] = ("open", "stalled", "ended", "closed", "lost")
 REASONS: Final[tuple[Reason, ...]] = ("exit", "signal", "timeout", "killed", "session_closed", "shell_died", "lost")
 """Their order is part of the log format: a finished mark stores the index."""
 

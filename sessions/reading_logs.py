@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from .archive import Archive
+from .arguments import check_count, check_stream
 from .errors import Invalid
 from .models import CommandInfo, Excerpt, Logs
 from .store.reading import TranscriptReader, cut, gather, last_lines, select
@@ -24,11 +25,10 @@ def read_logs(
     stop: int | None = None,
 ) -> Logs:
     """The log of a command, or of the session with the id `target`."""
-    if stream not in (None, "stdout", "stderr"):
-        raise Invalid(f"stream {stream!r} is none: say 'stdout', 'stderr', or leave it out for both")
+    check_stream(stream)
     for name, value in (("tail", tail), ("start", start), ("stop", stop)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            raise Invalid(f"{name}={value!r}: pass a number from 0")
+        check_count(name, value)
+    check_count("after", after, -1)
     for name, time in (("since", since), ("until", until)):
         if time is not None and (
             isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time)
@@ -61,8 +61,7 @@ def bounds(reader: TranscriptReader, target: CommandInfo | str) -> tuple[int, in
 
 
 def read_excerpt(archive: Archive, command: CommandInfo, max_bytes: int) -> Excerpt:
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
-        raise Invalid(f"max_bytes={max_bytes!r}: pass a number from 1")
+    check_count("max_bytes", max_bytes, 1)
     log = archive.open_log(command.session_id)
     try:
         reader = log.reader

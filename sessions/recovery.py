@@ -16,7 +16,8 @@ from typing import Final
 
 import attrs
 
-from .lifecycle import SESSION_MOVES, Finished, Outcome, finish, move
+from .errors import SessionsError
+from .lifecycle import SESSION_MOVES, Outcome, finish, move
 from .models import CommandInfo, SessionInfo
 from .shell import processes
 from .store.catalog import OPEN_STATES, Catalog
@@ -31,14 +32,21 @@ KILL_SECONDS: Final = 10.0
 
 def recover(root: Path, catalog: Catalog, owner: Owner) -> None:
     """Clean up after the dead engine whose lock is `owner`, and release that. Blocks: call it in a thread."""
-    sessions = [info for info in catalog.list_sessions(engine_id=owner.engine_id) if info.state in OPEN_STATES]
-    end_processes({info.id for info in catalog.list_sessions(engine_id=owner.engine_id)})
-    for info in sessions:
-        recover_session(root, catalog, info)
-    # Detached commands may have outlived their sessions, but not their engine.
-    for info in catalog.list_sessions(engine_id=owner.engine_id):
-        finish_commands(root, catalog, info)
-    remove_run_directory(owner.run_directory)
+    try:
+        sessions = catalog.list_sessions(engine_id=owner.engine_id)
+        end_processes({info.id for info in sessions})
+        for info in sessions:
+            # Closed ones too: detached commands may have outlived them, but not their engine.
+            finish_commands(root, catalog, info)
+            if info.state in OPEN_STATES:
+                state = move(SESSION_MOVES, info.state, "lose", f"session {info.id}")
+                catalog.update_session(
+                    attrs.evolve(info, state=state, closed_at=time.time(), ended_by=None, problem=None)
+                )
+        remove_run_directory(owner.run_directory)
+    except BaseException:
+        owner.drop()
+        raise
     owner.release()
 
 
@@ -60,43 +68,41 @@ def end_processes(session_ids: set[str]) -> None:
         time.sleep(0.01)
 
 
-def recover_session(root: Path, catalog: Catalog, info: SessionInfo) -> None:
-    finish_commands(root, catalog, info)
-    state = move(SESSION_MOVES, info.state, "lose", f"session {info.id}")
-    catalog.update_session(attrs.evolve(info, state=state, closed_at=time.time(), ended_by=None, problem=None))
-
-
 def finish_commands(root: Path, catalog: Catalog, info: SessionInfo) -> None:
     """Give each unfinished command of a dead engine's session its end: the one in its log, else "lost"."""
-    unfinished = [
-        command
-        for state in ("queued", "running")
-        for command in catalog.list_commands(info.id, state)
-        if not isinstance(command.state, Finished)
-    ]
-    directory = root / "sessions" / info.id
-    if not directory.exists():
-        return
-    repair(directory)
-    if not unfinished:
-        return
-    seen = read_ends(info.id, directory, {command.number: command for command in unfinished})
-    transcript = Transcript(info.id, directory)
+    unfinished = {
+        command.number: command for state in ("queued", "running") for command in catalog.list_commands(info.id, state)
+    }
+    directory: Path | None = root / "sessions" / info.id
+    assert directory is not None
     try:
-        for command in unfinished:
-            known, finished_at, outcome = seen[command.number]
-            if outcome is None:
-                outcome, finished_at = Outcome("lost", None), time.time()
-                known = attrs.evolve(known, last_seq=transcript.mark_finished(command.number, outcome))
-            over = finish(command.state, finished_at, outcome, f"command {command.id}")
-            catalog.finish_command(attrs.evolve(known, state=over))
+        repair(directory)
+        ends = read_ends(info.id, directory, unfinished) if unfinished else {}
+    except (OSError, SessionsError):
+        # Its log is damaged or gone. What is known of its commands stays known.
+        ends = {number: (command, 0.0, None) for number, command in unfinished.items()}
+        directory = None
+    for number, (known, finished_at, outcome) in ends.items():
+        if outcome is None:
+            outcome, finished_at = Outcome("lost", None), time.time()
+            if directory is not None:
+                known = attrs.evolve(known, last_seq=mark_finished(info.id, directory, number, outcome))
+        over = finish(known.state, finished_at, outcome, f"command {known.id}")
+        catalog.finish_command(attrs.evolve(known, state=over))
+
+
+def mark_finished(session_id: str, directory: Path, number: int, outcome: Outcome) -> int:
+    """Write the end of a command into the log of a session that nobody writes any more; its seq."""
+    transcript = Transcript(session_id, directory)
+    try:
+        return transcript.mark_finished(number, outcome)
     finally:
         transcript.close()
 
 
 def repair(directory: Path) -> None:
-    """Make a log that nobody writes any more whole: cut a torn record, and bytes and claims that have no counterpart."""
-    with contextlib.suppress(FileNotFoundError), open(directory / "index", "r+b") as index:
+    """Make a log that nobody writes any more whole: cut off half a record, and what a record claims beyond what is there."""
+    with open(directory / "index", "r+b") as index:
         transcript = os.stat(directory / "transcript").st_size
         index.truncate(os.fstat(index.fileno()).st_size // RECORD_BYTES * RECORD_BYTES)
         cut_claim(index.fileno(), transcript)

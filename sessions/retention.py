@@ -70,8 +70,10 @@ def free(archive: Archive, session_id: str, commands: list[CommandInfo]) -> None
     if not os.path.isdir(directory):
         return
     session = archive.catalog.find_session(session_id)
-    if session is not None and session.state in OPEN_STATES:
-        return  # another engine writes there: it frees them when it prunes
+    if (session is not None and session.state in OPEN_STATES) or any(
+        command.finished_at is None for command in archive.catalog.list_commands(session_id)
+    ):
+        return  # another engine writes there: only it may
     transcript = Transcript(session_id, directory)
     try:
         for command in commands:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import trio
 
 from .archive import Archive
+from .arguments import check_count, check_stream
 from .decoding import TextDecoder
-from .errors import Invalid
 from .following import POLL_SECONDS, Follower
 from .models import CommandInfo, Event, Record
 
@@ -61,10 +61,8 @@ class RecordStream:
         late: bool,
         callbacks: Callbacks,
     ) -> None:
-        if stream not in (None, "stdout", "stderr"):
-            raise Invalid(f"stream {stream!r} is none: say 'stdout', 'stderr', or leave it out for both")
-        if after is not None and (not isinstance(after, int) or after < -1):
-            raise Invalid(f"after={after!r} is no seq: pass the seq of a record that you have")
+        check_stream(stream)
+        check_count("after", after, -1)
         self._archive = archive
         self._target = target
         self._after = after
@@ -112,8 +110,7 @@ class MergedStream:
     """Pairs of command and record from many commands at once; see `follow_all`."""
 
     def __init__(self, commands: Iterable[Command], stream: str | None, late: bool) -> None:
-        if stream not in (None, "stdout", "stderr"):
-            raise Invalid(f"stream {stream!r} is none: say 'stdout', 'stderr', or leave it out for both")
+        check_stream(stream)
         self._commands: Mapping[str, Command] = {command.id: command for command in commands}
         self._follower = Follower(stream, late)
 

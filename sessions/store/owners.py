@@ -51,22 +51,14 @@ def claim(root: Path, engine_id: str, run_directory: Path) -> Owner:
     return Owner(engine_id, os.getpid(), run_directory, path, descriptor)
 
 
-def is_alive(root: Path, engine_id: str) -> bool:
-    """Whether some process still is this engine."""
-    owner = take_over(root, engine_id)
-    if owner is None:
-        return (root / "engines" / engine_id).exists()
-    owner.drop()
-    return False
-
-
 def take_over(root: Path, engine_id: str) -> Owner | None:
-    """The lock of a dead engine; None if it lives, or if someone else has taken it over."""
+    """The lock of a dead engine; None if it lives, or if someone else has taken it over.
+
+    An engine makes its file before anything that it owns, so one whose file is missing is dead, too.
+    """
     path = root / "engines" / engine_id
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
