@@ -115,7 +115,7 @@ class Archive:
 
     def command(self, command_id: str) -> CommandInfo:
         """`NotFound` if there never was one, `Expired` if retention has removed it."""
-        running = self.running(command_id)
+        running = self.running(command_id) if isinstance(command_id, str) else None
         if running is not None:
             return running.info
         parsed = parse_command_id(command_id) if isinstance(command_id, str) else None

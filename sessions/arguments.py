@@ -50,6 +50,17 @@ def check_count(name: str, value: int | None, least: int = 0) -> None:
         raise Invalid(f"{name}={value!r}: pass a whole number from {least}")
 
 
+def check_flag(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid(f"{name}={value!r}: pass True or False")
+    return value
+
+
+def check_callback(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise Invalid(f"{name}={value!r} can't be called: pass a function that takes a str, or an async one")
+
+
 def check_mapping(name: str, value: Mapping[str, str] | None) -> dict[str, str]:
     if value is None:
         return {}
@@ -126,7 +137,7 @@ def check_directory(cwd: str | os.PathLike[str] | None) -> str:
 
 
 def check_shell(shell: str) -> str:
-    if shell not in DIALECTS:
+    if not isinstance(shell, str) or shell not in DIALECTS:
         raise Invalid(f"shell {shell!r} is not supported: choose one of {', '.join(DIALECTS)}")
     program = DIALECTS[shell].argv[0]
     if shutil.which(program) is None:
@@ -139,6 +150,8 @@ def check_shell(shell: str) -> str:
 def check_signal(signal: str | int) -> int:
     """``"USR1"``, ``"SIGUSR1"``, 10 or `signal.SIGUSR1`."""
     try:
+        if isinstance(signal, bool):
+            raise ValueError
         if isinstance(signal, str):
             name = signal.upper()
             return int(signals.Signals[name if name.startswith("SIG") else "SIG" + name])

@@ -34,6 +34,9 @@ async def close_session(session: LiveSession, grace: float) -> None:
         for command in list(session.commands.values()):
             if not command.is_over and not command.detached:
                 nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
+    for command in list(session.commands.values()):
+        if command.detached:
+            await command.started.wait()  # only then is it known which process it is
     spared = {
         command.id: command.leader for command in session.commands.values() if command.detached and not command.is_over
     }

@@ -16,7 +16,7 @@ import trio
 
 from . import recovery, retention
 from .archive import Archive
-from .arguments import check_count, check_directory, check_env, check_labels, check_shell
+from .arguments import check_count, check_directory, check_env, check_flag, check_labels, check_shell
 from .closing import close_session, end_detached
 from .command import Command
 from .errors import Broken, Busy, Closed, Conflict, Invalid
@@ -109,7 +109,7 @@ class Engine:
             cwd=check_directory(cwd),
             env=check_env(env),
             labels=check_labels(labels),
-            restart=restart,
+            restart=check_flag("restart", restart),
             state="open",
             created_at=time.time(),
         )
@@ -179,7 +179,7 @@ class Engine:
         """The sessions of this root, other engines' and closed ones too, oldest first."""
         await trio.lowlevel.checkpoint()
         if state not in (None, *SESSION_STATES):
-            raise Invalid(f"state {state!r} is none: say one of {', '.join(SESSION_STATES)}")
+            raise Invalid(f"state {state!r} is none: say one of {', '.join(map(repr, SESSION_STATES))}")
         infos = self._archive.catalog.list_sessions(None, check_labels(labels))
         sessions = [
             self._session(self._archive.session(info.id) if info.state in OPEN_STATES else info) for info in infos
@@ -295,6 +295,8 @@ class open_engine:
     """
 
     def __init__(self, root: str | os.PathLike[str] | None = None, *, limits: Limits | None = None) -> None:
+        if root is not None and (not isinstance(root, str | os.PathLike) or "\0" in os.fspath(root)):
+            raise Invalid(f"root {root!r} is no path: pass a str or a Path")
         self._root = Path(root).expanduser().absolute() if root is not None else default_root().absolute()
         self._limits = limits or Limits()
 

@@ -127,6 +127,8 @@ class LiveSession:
                 raise Closed(f"session {self.info.name!r} ({self.info.id}) is closed: create another one")
             if only_if_ended and self._shell is not None:
                 return
+            for number in list(self._starting):  # about to be forked: they go on
+                await self.commands[number].started.wait()
             if self._shell is not None:
                 self._shell.kill()
                 await self._shell.exited.wait()

@@ -43,6 +43,7 @@ def recover(root: Path, catalog: Catalog, owner: Owner) -> None:
                 catalog.update_session(
                     attrs.evolve(info, state=state, closed_at=time.time(), ended_by=None, problem=None)
                 )
+        wake_keeper(owner.run_directory)
         remove_run_directory(owner.run_directory)
     except BaseException:
         owner.drop()
@@ -66,6 +67,21 @@ def end_processes(session_ids: set[str]) -> None:
             return
         processes.send(found, signal.SIGKILL)
         time.sleep(0.01)
+
+
+def wake_keeper(run_directory: Path) -> None:
+    """A keeper that was stopped can't end what it keeps, nor itself: continue it, and give it a moment."""
+    import psutil
+
+    keepers = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [""])[-1] == str(run_directory) and run_directory.is_absolute()
+    ]
+    for process in keepers:
+        with contextlib.suppress(psutil.Error):
+            process.resume()
+    psutil.wait_procs(keepers, timeout=KILL_SECONDS)
 
 
 def finish_commands(root: Path, catalog: Catalog, info: SessionInfo) -> None:

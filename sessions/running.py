@@ -143,7 +143,11 @@ class RunningCommand:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
-                file.write(self._text.encode("utf-8", "surrogateescape"))
+                file.write(self._text.encode())
+                if self._text.endswith(
+                    "\\"
+                ):  # at the end of a script, it joins on nothing; sourced, it would be printed
+                    file.write(b"\n")
             if not self.in_shell:
                 assert self.shell is not None
                 self.shell.write_starter(self.request, status)

@@ -135,13 +135,14 @@ class Session:
             result = await session.run("make -j2", timeout=600, check=True)
             print(result.exit_code, result.stdout)
         """
+        callbacks = Callbacks(on_stdout, on_stderr)
         live = await self._ready("run commands in")
         await live.ensure_shell()
         running = self._submit(live, text, True, stdin, timeout, idle_timeout, env, cwd, labels, False)
         command = Command(self.archive, running.info, running)
         try:
-            if on_stdout is not None or on_stderr is not None:
-                await command.follow(on_stdout=on_stdout, on_stderr=on_stderr)
+            if callbacks:
+                await RecordStream(self.archive, running.info, None, None, False, callbacks)
             await running.finished.wait()
         except BaseException:
             with trio.CancelScope(shield=True):

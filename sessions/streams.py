@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import trio
 
 from .archive import Archive
-from .arguments import check_count, check_stream
+from .arguments import check_callback, check_count, check_stream
 from .decoding import TextDecoder
 from .following import POLL_SECONDS, Follower
 from .models import CommandInfo, Event, Record
@@ -26,11 +26,16 @@ class Callbacks:
     """Hands text to a caller's functions, one per stream; a piece never ends inside a character."""
 
     def __init__(self, on_stdout: Callback | None, on_stderr: Callback | None) -> None:
+        check_callback("on_stdout", on_stdout)
+        check_callback("on_stderr", on_stderr)
         self._targets = {
             stream: (TextDecoder(), callback)
             for stream, callback in (("stdout", on_stdout), ("stderr", on_stderr))
             if callback is not None
         }
+
+    def __bool__(self) -> bool:
+        return bool(self._targets)
 
     async def feed(self, record: Record) -> None:
         if record.stream in self._targets:

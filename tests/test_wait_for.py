@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 
 import pytest
@@ -23,7 +24,7 @@ async def next_record(command: sessions.Command, after: int | None = None) -> se
 
 def piecewise(*pieces: str) -> str:
     """Writes each piece when it gets a line."""
-    return "\n".join(f"printf %s {piece!r}; read x" for piece in pieces)
+    return "\n".join(f"printf %s {shlex.quote(piece)}; read x" for piece in pieces)
 
 
 # What is there already
@@ -52,7 +53,9 @@ async def test_the_first_match_is_the_one(session: sessions.Session) -> None:
 
 @pytest.mark.parametrize("before", [0, 10, 65_500, 65_536, 1_000_000, 5_000_000])
 async def test_a_match_anywhere_in_a_large_log(session: sessions.Session, before: int) -> None:
-    command = (await session.run(f"head -c {before} /dev/zero; printf 'the needle 42.'; head -c 2000000 /dev/zero")).command
+    command = (
+        await session.run(f"head -c {before} /dev/zero; printf 'the needle 42.'; head -c 2000000 /dev/zero")
+    ).command
     assert (await command.wait_for(rb"the needle (\d+)\."))[1] == b"42"
 
 
@@ -263,7 +266,7 @@ async def test_a_time_limit_leaves_the_command_alone(session: sessions.Session) 
     command = await session.run_async("echo begun; sleep 60")
     await command.wait_for("begun")
     before = time.monotonic()
-    with pytest.raises(sessions.TimedOut, match="within 0.3 s") as caught:
+    with pytest.raises(sessions.TimedOut, match=r"within 0\.3 s") as caught:
         await command.wait_for("never", timeout=0.3)
     assert isinstance(caught.value, TimeoutError)
     assert time.monotonic() - before >= 0.29

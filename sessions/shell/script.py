@@ -196,7 +196,13 @@ class Writer:
     def _restore(self, request: Request) -> str:
         word = self.dialect.word
         unset = f"{word} unset {' '.join(request.env)};" if request.env else ""
-        cd = f'{word} cd -- "$__sessions_pwd"; OLDPWD=$__sessions_oldpwd;' if request.cwd else ""
+        # By way of the old directory, since zsh's `cd -` doesn't ask $OLDPWD.
+        cd = (
+            f'case $__sessions_oldpwd in ?*) {word} cd -- "$__sessions_oldpwd" ;; esac;'
+            f' {word} cd -- "$__sessions_pwd"; OLDPWD=$__sessions_oldpwd;'
+            if request.cwd
+            else ""
+        )
         forget = "".join(f" __sessions_old_{name}" for name in request.env) if self.dialect.name == "sh" else ""
         return (
             f'__sessions_status=$?; case ${{__sessions_pwd+set}} in set) {unset} {word} eval "$__sessions_env"; {cd}'
@@ -231,7 +237,9 @@ class Writer:
             begin = "case $__sessions_flags in *e*) setopt errexit ;; esac; unset __sessions_flags"
             pid = f"{word} zmodload zsh/system; {tell} s $sysparams[pid] {to}"
             return f"{{ {keep}; (\n{begin}\n{pid}\n{job}\n)\n{tell} e $? {to}\n}} &\n"
-        monitor, quiet = ("\\builtin set -m\n", "\\builtin set +m\n") if self.dialect.own_group else ("", "")
+        # A fork of bash gives up aliases along with its interactivity.
+        monitor = "\\builtin set -m\n" if self.dialect.own_group else ""
+        quiet = "\\builtin set +m; \\builtin shopt -s expand_aliases\n" if self.dialect.own_group else ""
         return (
             f"{monitor}{{\n{monitor}{{\n{quiet}{job}\n}} &\n"
             f'{tell} s "$!" {to}\n'

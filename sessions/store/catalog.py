@@ -7,9 +7,9 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from ..errors import Broken, Conflict, Corrupt
+from ..errors import Broken, Closed, Conflict, Corrupt
 from ..ids import command_id
 from ..lifecycle import CommandState, Finished, Outcome, Queued, Running, SessionState, state_name
 from ..models import CommandInfo, Event, SessionInfo
@@ -69,6 +69,13 @@ CHECKPOINT_WRITES: Final = 2000
 OPEN_STATES: Final = ("open", "stalled", "ended")
 
 
+class ClosedDatabase:
+    """Stands where the connection was."""
+
+    def execute(self, *_: object) -> NoReturn:
+        raise Closed("the engine is closed: open another one on this root to read on")
+
+
 class Catalog:
     """One connection to a root's catalog. Each method is one transaction."""
 
@@ -105,6 +112,7 @@ class Catalog:
 
     def close(self) -> None:
         self._db.close()
+        self._db = ClosedDatabase()  # type: ignore[assignment]
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file. Blocks, so call it in a thread; it uses a connection of its own."""

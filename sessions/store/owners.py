@@ -1,7 +1,7 @@
 """Which engine owns what: one lock file an engine, held for as long as it lives.
 
-``engines/<engine id>`` holds the pid and the run directory, for whoever cleans up; that it is locked is the only sign of life that
-counts, since a pid may be another's by now.
+``engines/<engine id>`` holds the run directory, for whoever cleans up, and the pid, for who looks; that it is locked is the only
+sign of life that counts, since a pid may be another's by now.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ class Owner:
     """A locked owner file: our own, or one that a dead engine left and that we now hold."""
 
     engine_id: str
-    pid: int
     run_directory: Path
     _path: Path
     _descriptor: int
@@ -48,7 +47,7 @@ def claim(root: Path, engine_id: str, run_directory: Path) -> Owner:
     os.write(descriptor, json.dumps({"pid": os.getpid(), "run_directory": str(run_directory)}).encode())
     # Only now can others see it, and it is locked already.
     os.rename(hidden, path)
-    return Owner(engine_id, os.getpid(), run_directory, path, descriptor)
+    return Owner(engine_id, run_directory, path, descriptor)
 
 
 def take_over(root: Path, engine_id: str) -> Owner | None:
@@ -67,10 +66,15 @@ def take_over(root: Path, engine_id: str) -> Owner | None:
     facts = {}
     with contextlib.suppress(ValueError):
         facts = json.loads(os.pread(descriptor, 65536, 0))
+    # Who knows what a bad disk has made of it: without the facts, the lock still counts.
+    facts = facts if isinstance(facts, dict) else {}
+    run_directory = facts.get("run_directory")
+    if not isinstance(run_directory, str) or "\0" in run_directory:
+        run_directory = ""
     if not path.exists():  # the one who held it before has just cleaned up
         os.close(descriptor)
         return None
-    return Owner(engine_id, facts.get("pid", 0), Path(facts.get("run_directory", "")), path, descriptor)
+    return Owner(engine_id, Path(run_directory), path, descriptor)
 
 
 def dead_owners(root: Path) -> Iterator[Owner]:

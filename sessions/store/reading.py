@@ -63,6 +63,7 @@ class TranscriptReader:
     def spans(self, start: int, stop: int) -> Iterator[Span]:
         """The spans of records ``start`` to ``stop - 1``, in order."""
         _, size = self.count()
+        asked = start
         begin, damaged = self._end_before(start, size)
         while start < stop:
             piece = os.pread(self._index, min(BLOCK_RECORDS, stop - start) * RECORD_BYTES, start * RECORD_BYTES)
@@ -72,7 +73,9 @@ class TranscriptReader:
             start += len(piece) // RECORD_BYTES
             seq = -1
             for span in unpack(piece, start - len(piece) // RECORD_BYTES, begin, size, damaged):
-                yield span
+                # What a damaged record before the first one lost was told to who asked for that.
+                if span.seq >= asked:
+                    yield span
                 seq, begin = span.seq, span.end
             damaged = seq != start - 1
 
@@ -88,6 +91,9 @@ class TranscriptReader:
         """The same, the last one first."""
         while stop > start:
             middle = max(start, stop - BLOCK_RECORDS)
+            # What damaged records lost is told with the record after them: never cut in between.
+            while middle > start and self._end_before(middle, self.count()[1])[1]:
+                middle -= 1
             yield from reversed(list(self.spans(middle, stop)))
             stop = middle
 
