@@ -117,24 +117,31 @@ def mark_finished(session_id: str, directory: Path, number: int, outcome: Outcom
 
 
 def repair(directory: Path) -> None:
-    """Make a log that nobody writes any more whole: cut off half a record, and what a record claims beyond what is there."""
+    """Make a log that nobody writes any more whole: cut half a record, a claim to bytes that are not there, and bytes without an owner."""
     with open(directory / "index", "r+b") as index:
         transcript = os.stat(directory / "transcript").st_size
         index.truncate(os.fstat(index.fileno()).st_size // RECORD_BYTES * RECORD_BYTES)
-        cut_claim(index.fileno(), transcript)
+        end = cut_claim(index.fileno(), transcript)
+    if end is not None and end < transcript:
+        os.truncate(directory / "transcript", end)
 
 
-def cut_claim(index: int, size: int) -> None:
-    """The record was written before its bytes: let the last one claim no more than there are."""
+def cut_claim(index: int, size: int) -> int | None:
+    """The record was written before its bytes: let the last one claim no more than there are.
+
+    Returns where the last record ends; None if it is damaged.
+    """
     records = os.fstat(index).st_size // RECORD_BYTES
     if not records:
-        return
+        return 0
     record = os.pread(index, RECORD_BYTES, (records - 1) * RECORD_BYTES)
     if not is_valid(record):
-        return
+        return None
     time_ns, end, number, kind, value, _ = LAYOUT.unpack(record)
+    end = int(end)
     if end > size:
         os.pwrite(index, pack(time_ns, size, number, kind, value), (records - 1) * RECORD_BYTES)
+    return min(end, size)
 
 
 def read_ends(

@@ -85,7 +85,7 @@ def test_a_pattern_is_found_however_its_stream_is_cut(pattern: bytes, stream: li
 
 @given(st.sampled_from(NARROW), pieces(noise))
 @example(rb"ab", [b"..a", b"b........"])  # the second piece alone fills the window
-@example(rb"^ab", [b"..ab", b"......"])  # the window begins inside a line
+@example(rb"^ab", [b"..ab", b"......", b"."])  # the window begins inside a line
 def test_a_long_stream_is_searched_through_a_window_as_if_whole(pattern: bytes, stream: list[bytes]) -> None:
     compiled = compile_pattern(pattern)
     with mock.patch.object(matching, "WINDOW_BYTES", 8):

@@ -11,7 +11,7 @@ import os
 import random
 import shlex
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -60,7 +60,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     try:
         yield Disk(path)
     finally:
-        subprocess.run(["umount", path], check=True)
+        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @pytest.fixture
@@ -74,11 +74,21 @@ async def engine(disk: Disk) -> AsyncIterator[sessions.Engine]:
     assert leftovers(ids) == []
 
 
-async def until_state(session: sessions.Session, state: str) -> None:
-    """Nothing tells of this, so look."""
+async def until(condition: Callable[[], bool]) -> None:
+    """For what nobody tells of."""
     with trio.fail_after(30):
-        while session.state != state:
+        while not condition():
             await trio.sleep(0.01)
+
+
+async def until_state(session: sessions.Session, state: str) -> None:
+    await until(lambda: session.state == state)
+
+
+def is_running(command: sessions.Command) -> bool:
+    """Whether a process of it is there, whatever is written down."""
+    marks = [process.environ().get("SESSIONS_COMMAND_ID") for process in leftovers({command.session_id})]
+    return command.id in marks
 
 
 def data_file(directory: Path, name: str, size: int) -> tuple[str, bytes]:
@@ -97,7 +107,7 @@ async def test_nothing_is_lost(engine: sessions.Engine, session: sessions.Sessio
     (out, stdout), (err, stderr) = data_file(tmp_path, "out", 5 * MEBIBYTE), data_file(tmp_path, "err", 3 * MEBIBYTE)
     disk.fill(but=4 * MEBIBYTE)
     background = await session.run_async(f"cat {out} & cat {err} >&2; wait; exit 7")
-    foreground = await session.run_async(f"seq 200000; cat {err} >&2; exit 8", in_shell=True)
+    foreground = await session.run_async(f"seq 200000; cat {err} >&2; (exit 8)", in_shell=True)
     followed: dict[str, bytes] = {background.id: b"", foreground.id: b""}
 
     async def follow() -> None:
@@ -193,13 +203,9 @@ async def test_an_end_that_can_not_be_written_is_told_later(
     data, expected = data_file(tmp_path, "data", 40_000)
     command = await session.run_async(f"read -r x; cat {data}; exit 3", stdin=True)
     disk.fill()
-    (shell,) = [one for one in leftovers({session.id}) if one.environ().get("SESSIONS_COMMAND_ID") == command.id][
-        :1
-    ] or [None]
     await command.send_input("go\n")
     await until_state(session, "stalled")
-    if shell is not None:
-        await trio.to_thread.run_sync(shell.wait)
+    await until(lambda: not is_running(command))
     assert (command.state, command.exit_code) == ("running", None)
     disk.free()
     with trio.fail_after(30):
@@ -218,10 +224,7 @@ async def test_what_ends_meanwhile_has_its_outcome_once_there_is_space(
     async with trio.open_nursery() as nursery:
         if how != "timeout":
             nursery.start_soon(command.kill if how == "kill" else session.close)
-        with trio.fail_after(30):
-            # The process is ended at once, space or not.
-            while any(process.name() == "cat" for process in leftovers({session.id})):
-                await trio.sleep(0.01)
+        await until(lambda: not is_running(command))  # at once, space or not
         disk.free()
         with trio.fail_after(30):
             await command.wait()

@@ -64,6 +64,15 @@ async def test_following_what_waits_in_the_queue(session: sessions.Session) -> N
     assert sorted(output[0].split()) == [b"begun", b"done"]
 
 
+async def test_a_long_queue_of_short_commands_can_be_followed_to_its_end(session: sessions.Session) -> None:
+    # They end and begin so fast that descriptors of one are those of the next.
+    commands = [await session.run_async(f"echo {n}; echo err {n} >&2", in_shell=True) for n in range(300)]
+    with trio.fail_after(60):
+        for number, command in enumerate(commands):
+            pieces = await read_all(command.follow())
+            assert sorted(record.data for record in pieces) == [b"%d\n" % number, b"err %d\n" % number]
+
+
 async def test_following_what_is_taken_out_of_the_queue_ends(session: sessions.Session) -> None:
     await session.run_async("sleep 60", in_shell=True)
     queued = await session.run_async("echo never", in_shell=True)

@@ -293,6 +293,19 @@ async def test_env_and_cwd_are_undone_whatever_the_command_does(
     assert (await session.run('echo "$PWD $A ${B-unset}"')).stdout == "/usr before unset\n"
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_cwd_is_undone_though_the_directory_before_is_gone(
+    engine: sessions.Engine, tmp_path: Path, shell: str
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "now").mkdir()
+    session = await engine.create_session(shell=shell)
+    await session.run(f"cd {tmp_path}/old; cd {tmp_path}/now; rmdir {tmp_path}/old; set -e")
+    assert (await session.run("pwd; (exit 0)", cwd="/usr")).output == "/usr\n"
+    assert (await session.run('echo "$PWD"; pwd')).output == f"{tmp_path}/now\n" * 2
+    assert session.state == "open"
+
+
 @IN_SHELL
 async def test_env_leaves_attributes_of_variables(session: sessions.Session, in_shell: bool) -> None:
     await session.run(

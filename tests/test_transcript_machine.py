@@ -287,5 +287,5 @@ class TranscriptMachine(RuleBasedStateMachine):
 
 TestTranscript = TranscriptMachine.TestCase
 TestTranscript.settings = settings(
-    max_examples=250, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

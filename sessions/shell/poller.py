@@ -24,6 +24,8 @@ class Poller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], object]] = {}
+        self._forgotten: set[int] = set()
+        """In this round. What is still reported for them is not meant for a new pipe that has got the same number."""
 
     def watch(self, descriptor: int, callback: Callable[[], object], events: int = READABLE) -> None:
         """Call `callback` each time that `descriptor` is ready, until `forget`. It must not block."""
@@ -34,16 +36,16 @@ class Poller:
         """Call before closing `descriptor`."""
         self._epoll.unregister(descriptor)
         del self._callbacks[descriptor]
+        self._forgotten.add(descriptor)
 
     async def run(self) -> None:
         descriptor = self._epoll.fileno()
         while True:
             await trio.lowlevel.wait_readable(descriptor)
+            self._forgotten.clear()
             for ready, _ in self._epoll.poll(0, ROUND):
-                # An earlier callback in this round may have dropped a later one's descriptor.
-                callback = self._callbacks.get(ready)
-                if callback is not None:
-                    callback()
+                if ready not in self._forgotten:
+                    self._callbacks[ready]()
 
     def close(self) -> None:
         self._epoll.close()
