@@ -114,6 +114,9 @@ class Engine:
             created_at=time.time(),
         )
         catalog = self._workshop.catalog
+        namesake = catalog.find_session(info.name)
+        if namesake is not None and namesake.state in OPEN_STATES and namesake.id not in self._archive.live:
+            self._archive.check_owner(namesake)  # a dead engine holds no name
         self._creating += 1
         try:
             catalog.add_session(info)

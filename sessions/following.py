@@ -123,8 +123,10 @@ class Follower:
         items = group.cursor.read()
         session_id = group.log.reader.session_id
         for number, record in items:
+            if group.numbers is not None and number not in group.numbers:
+                continue  # it has ended earlier in this piece; what comes is late output
             if record is None:
-                if self._late or group.numbers is None or number not in group.numbers:
+                if self._late or group.numbers is None:
                     continue
                 group.numbers.discard(number)
             self._items.append((command_id(session_id, number), record))

@@ -75,9 +75,8 @@ async def engine(disk: Disk) -> AsyncIterator[sessions.Engine]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """For what nobody tells of."""
     with trio.fail_after(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (nobody tells of it)
             await trio.sleep(0.01)
 
 
@@ -87,8 +86,11 @@ async def until_state(session: sessions.Session, state: str) -> None:
 
 def is_running(command: sessions.Command) -> bool:
     """Whether a process of it is there, whatever is written down."""
-    marks = [process.environ().get("SESSIONS_COMMAND_ID") for process in leftovers({command.session_id})]
-    return command.id in marks
+    for process in leftovers({command.session_id}):
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("SESSIONS_COMMAND_ID") == command.id:
+                return True
+    return False
 
 
 def data_file(directory: Path, name: str, size: int) -> tuple[str, bytes]:
