@@ -12,17 +12,15 @@ from . import stopping
 from .archive import Archive
 from .arguments import check_grace, check_input, check_seconds, check_signal, check_stream
 from .errors import Closed, Conflict, EndedFirst, TimedOut
-from .following import POLL_SECONDS, Follower
+from .following import POLL_SECONDS
 from .lifecycle import CommandStateName, Finished, Outcome, Reason, state_name
-from .matching import PatternSearch, compile_pattern
+from .matching import compile_pattern
 from .models import CommandInfo, Excerpt, Logs
 from .reading_logs import read_excerpt, read_logs
 from .running import RunningCommand
 from .shell.pipes import InputPipe
 from .streams import Callback, Callbacks, RecordStream
-
-GROW_SECONDS = 0.05
-"""How long `wait_for` lets a match grow that ends where the output ends."""
+from .waiting import find_match
 
 
 class Command:
@@ -175,50 +173,20 @@ class Command:
             port = int(match[1])
         """
         compiled = compile_pattern(pattern)
+        check_stream(stream)
         seconds = check_seconds("timeout", timeout)
+        await self.refresh()
         with trio.move_on_after(float("inf") if seconds is None else seconds):
-            return await self._find(compiled, stream)
+            match = await find_match(self.archive, self.info, compiled, stream)
+            if match is not None:
+                return match
+            await self.wait()
+            raise EndedFirst(
+                f"command {self.id} ended ({self.reason}, exit code {self.exit_code})"
+                f" and wrote nothing that matches {compiled.pattern!r}"
+            )
         raise TimedOut(
             f"command {self.id} wrote nothing that matches {compiled.pattern!r} within {timeout} s; it goes on: kill() it or wait longer"
-        )
-
-    async def _find(self, pattern: re.Pattern[bytes], stream: str | None) -> re.Match[bytes]:
-        check_stream(stream)
-        await self.refresh()
-        searches = {"stdout": PatternSearch(pattern), "stderr": PatternSearch(pattern)}
-        pieces: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
-        tentative: re.Match[bytes] | None = None
-        grown_at = float("inf")
-        follower = Follower(stream, late=False)
-        try:
-            follower.add_commands(self.archive, [self.info], None)
-            while True:
-                with trio.move_on_at(grown_at) as patience:
-                    item = await follower.next()
-                if tentative and (patience.cancelled_caught or trio.current_time() >= grown_at):
-                    return tentative
-                record = item[1] if item else None
-                if record is not None and record.stream in pieces:
-                    pieces[record.stream].append(record.data)
-                    if follower.has_more_now and len(pieces[record.stream]) < 512:
-                        continue
-                for name, waiting in pieces.items():
-                    if waiting and (found := searches[name].feed(b"".join(waiting))):
-                        if not found[1]:
-                            return found[0]
-                        if tentative is None:
-                            grown_at = trio.current_time() + GROW_SECONDS
-                        tentative = found[0]
-                    waiting.clear()
-                if record is None or item is None:
-                    break
-        finally:
-            follower.close()
-        if tentative:
-            return tentative
-        await self.wait()
-        raise EndedFirst(
-            f"command {self.id} ended ({self.reason}, exit code {self.exit_code}) and wrote nothing that matches {pattern.pattern!r}"
         )
 
     # Its log

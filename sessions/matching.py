@@ -10,6 +10,9 @@ from .errors import Invalid
 WINDOW_BYTES: Final = 1 << 16
 """How far back a match may begin. Of a stream that never matches, no more than this is kept."""
 
+CONTEXT_BYTES: Final = 64
+"""Kept in front of that, so that ``^`` and look-behind see what really stands there."""
+
 
 def compile_pattern(pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes]) -> re.Pattern[bytes]:
     """A pattern for bytes. Lines are what ``^`` and ``$`` mean: it is compiled with ``re.MULTILINE`` unless it is compiled already."""
@@ -29,10 +32,13 @@ class PatternSearch:
     def __init__(self, pattern: re.Pattern[bytes]) -> None:
         self._pattern = pattern
         self._seen = b""
+        self._begin = 0
 
     def feed(self, data: bytes) -> tuple[re.Match[bytes], bool] | None:
         """The first match so far, and whether it is tentative."""
-        seen = self._seen + data
-        self._seen = seen[-WINDOW_BYTES:]
-        match = self._pattern.search(seen)
+        seen, begin = self._seen + data, self._begin
+        cut = max(0, len(seen) - WINDOW_BYTES - CONTEXT_BYTES)
+        self._seen = seen[cut:]
+        self._begin = max(begin - cut, len(self._seen) - WINDOW_BYTES, 0)
+        match = self._pattern.search(seen, begin)
         return (match, match.end() == len(seen)) if match else None

@@ -121,27 +121,34 @@ def repair(directory: Path) -> None:
     with open(directory / "index", "r+b") as index:
         transcript = os.stat(directory / "transcript").st_size
         index.truncate(os.fstat(index.fileno()).st_size // RECORD_BYTES * RECORD_BYTES)
-        end = cut_claim(index.fileno(), transcript)
+        end = cut_claims(index.fileno(), transcript)
     if end is not None and end < transcript:
         os.truncate(directory / "transcript", end)
 
 
-def cut_claim(index: int, size: int) -> int | None:
-    """The record was written before its bytes: let the last one claim no more than there are.
+def cut_claims(index: int, size: int) -> int | None:
+    """Records are written before their bytes: let the last ones claim no more than there are.
 
-    Returns where the last record ends; None if it is damaged.
+    More than one is at fault if the machine went down, for the file system may store the two files in any order. Returns
+    where the last record ends; None if it is damaged.
     """
+    last_end: int | None = 0
     records = os.fstat(index).st_size // RECORD_BYTES
-    if not records:
-        return 0
-    record = os.pread(index, RECORD_BYTES, (records - 1) * RECORD_BYTES)
-    if not is_valid(record):
-        return None
-    time_ns, end, number, kind, value, _ = LAYOUT.unpack(record)
-    end = int(end)
-    if end > size:
-        os.pwrite(index, pack(time_ns, size, number, kind, value), (records - 1) * RECORD_BYTES)
-    return min(end, size)
+    for seq in range(records - 1, -1, -1):
+        record = os.pread(index, RECORD_BYTES, seq * RECORD_BYTES)
+        end = None
+        if is_valid(record):
+            time_ns, claimed, number, kind, value, _ = LAYOUT.unpack(record)
+            end = min(int(claimed), size)
+            if claimed > size:
+                os.pwrite(index, pack(time_ns, size, number, kind, value), seq * RECORD_BYTES)
+            elif seq < records - 1:
+                break
+        if seq == records - 1:
+            last_end = end
+            if end is not None and end < size:
+                break
+    return last_end
 
 
 def read_ends(

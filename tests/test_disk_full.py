@@ -76,7 +76,7 @@ async def engine(disk: Disk) -> AsyncIterator[sessions.Engine]:
 
 async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 (nobody tells of it)
+        while not condition():
             await trio.sleep(0.01)
 
 

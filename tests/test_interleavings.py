@@ -59,7 +59,7 @@ steps = st.one_of(
 )
 tasks = st.lists(steps, min_size=1, max_size=5)
 programs = st.tuples(
-    st.lists(tasks, min_size=1, max_size=4), st.sampled_from(["", "close", "delete", "leave"]), seconds
+    st.lists(tasks, min_size=1, max_size=4), st.sampled_from(["wait", "close", "delete", "leave"]), seconds
 )
 
 
@@ -119,17 +119,19 @@ async def play(root: Path, program: list[list[Step]], ending: str, after: float)
             async with trio.open_nursery() as nursery:
                 for task in program:
                     nursery.start_soon(work, task, session, commands)
-                if ending:
-                    await trio.sleep(after)
-                    if ending == "close":
+                await trio.sleep(after)
+                match ending:
+                    case "wait":
+                        nursery.cancel_scope.deadline = trio.current_time() + 1
+                    case "leave":
+                        nursery.cancel_scope.cancel()
+                    case "close":
                         await session.close()
                         assert leftovers({session.id}) == []
                         assert list(run_directory.rglob("*")) == []
-                    elif ending == "delete":
+                    case "delete":
                         await engine.delete_session("test")
                         assert leftovers({session.id}) == []
-                    else:
-                        nursery.cancel_scope.cancel()
     return session.id, run_directory
 
 

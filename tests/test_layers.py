@@ -17,7 +17,7 @@ ORDER = """
     store.owners store.records store.punch store.reading store.transcript store.catalog
     shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.shell
     arguments running recorder pumping stopping live closing
-    archive reading_logs following streams command session
+    archive reading_logs following streams waiting command session
     recovery retention engine
     __init__
     demo

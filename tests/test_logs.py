@@ -67,10 +67,11 @@ class Model:
             ends = [at for at, (_, byte) in enumerate(output) if byte == b"\n" and at < len(output) - 1]
             begins = [0, *(at + 1 for at in ends)]
             output = output[begins[max(0, len(begins) - tail)] :] if tail else []
-        return sessions.Logs(
-            *(b"".join(data for name, data in output if name in names) for names in (("stdout",), ("stderr",))),
-            b"".join(data for _, data in output),
-        )
+
+        def joined(*streams: str) -> bytes:
+            return b"".join(byte for name, byte in output if name in streams)
+
+        return sessions.Logs(joined("stdout"), joined("stderr"), joined("stdout", "stderr"))
 
     def question(self, chosen: random.Random) -> dict[str, float | str]:
         """One that can be asked of it, at and beside its records and ends."""
@@ -136,26 +137,27 @@ async def test_the_log_of_a_session_is_that_of_its_commands_in_their_order(sessi
     assert (await session.logs(tail=2, stream="stdout")).output == b"out3\nout4\n"
 
 
-@pytest.mark.parametrize(
-    ("output", "tail", "expected"),
-    [
-        ("", 3, ""),
-        ("one", 1, "one"),
-        ("one\\n", 1, "one\\n"),
-        ("one\\ntwo", 1, "two"),
-        ("one\\ntwo\\n", 1, "two\\n"),
-        ("one\\ntwo\\n", 2, "one\\ntwo\\n"),
-        ("one\\ntwo\\n", 3, "one\\ntwo\\n"),
-        ("\\n\\n\\n", 2, "\\n\\n"),
-        ("one\\n\\n", 1, "\\n"),
-        ("one\\n\\n", 2, "one\\n\\n"),
-        ("one\\r\\ntwo\\rthree\\n", 1, "two\\rthree\\n"),
-        ("one\\n", 0, ""),
-    ],
-)
-async def test_the_last_lines(session: sessions.Session, output: str, tail: int, expected: str) -> None:
-    result = await session.run(f"printf '{output}'")
-    assert (await result.command.logs(tail=tail)).output == expected.encode().decode("unicode_escape").encode()
+LAST_LINES = [
+    ("", 3, ""),
+    ("one", 1, "one"),
+    ("one\\n", 1, "one\\n"),
+    ("one\\ntwo", 1, "two"),
+    ("one\\ntwo\\n", 1, "two\\n"),
+    ("one\\ntwo\\n", 2, "one\\ntwo\\n"),
+    ("one\\ntwo\\n", 3, "one\\ntwo\\n"),
+    ("\\n\\n\\n", 2, "\\n\\n"),
+    ("one\\n\\n", 1, "\\n"),
+    ("one\\n\\n", 2, "one\\n\\n"),
+    ("one\\r\\ntwo\\rthree\\n", 1, "two\\rthree\\n"),
+    ("one\\n", 0, ""),
+]
+
+
+async def test_the_last_lines(session: sessions.Session) -> None:
+    for output, tail, expected in LAST_LINES:
+        result = await session.run(f"printf '{output}'")
+        wanted = expected.encode().decode("unicode_escape").encode()
+        assert (output, tail, (await result.command.logs(tail=tail)).output) == (output, tail, wanted)
 
 
 async def test_the_last_lines_over_both_streams_and_of_each(session: sessions.Session) -> None:
@@ -318,42 +320,40 @@ async def test_an_excerpt_of_a_command_that_still_runs(session: sessions.Session
 # Bad questions
 
 
-@pytest.mark.parametrize(
-    "question",
-    [
-        {"tail": -1},
-        {"tail": 1.5},
-        {"tail": True},
-        {"tail": "1"},
-        {"start": -1},
-        {"stop": -1},
-        {"since": "now"},
-        {"since": float("nan")},
-        {"until": float("inf")},
-        {"stream": "both"},
-        {"stream": 1},
-        {"after": "5"},
-        {"after": 1.5},
-        {"tail": 1, "since": 0.0},
-        {"tail": 1, "after": 0},
-        {"tail": 1, "start": 0},
-    ],
-    ids=str,
-)
-async def test_a_question_that_makes_no_sense_is_refused(
-    session: sessions.Session, question: dict[str, object]
-) -> None:
-    command = (await session.run("echo one")).command
-    for target in (command, session):
-        with pytest.raises(sessions.Invalid, match=next(iter(question))):
-            await target.logs(**question)  # type: ignore[arg-type]
+SENSELESS: list[dict[str, object]] = [
+    {"tail": -1},
+    {"tail": 1.5},
+    {"tail": True},
+    {"tail": "1"},
+    {"start": -1},
+    {"stop": -1},
+    {"since": "now"},
+    {"since": float("nan")},
+    {"until": float("inf")},
+    {"stream": "both"},
+    {"stream": 1},
+    {"after": "5"},
+    {"after": 1.5},
+    {"tail": 1, "since": 0.0},
+    {"tail": 1, "after": 0},
+    {"tail": 1, "start": 0},
+]
 
 
-@pytest.mark.parametrize("max_bytes", [0, -1, 1.5, True, "100"])
-async def test_an_excerpt_needs_a_size(session: sessions.Session, max_bytes: object) -> None:
+async def test_questions_that_make_no_sense_are_refused(session: sessions.Session) -> None:
     command = (await session.run("echo one")).command
-    with pytest.raises(sessions.Invalid, match="max_bytes"):
-        await command.excerpt(max_bytes=max_bytes)  # type: ignore[arg-type]
+    for question in SENSELESS:
+        for target in (command, session):
+            with pytest.raises(sessions.Invalid, match=next(iter(question))):
+                await target.logs(**question)  # type: ignore[arg-type]
+
+
+async def test_an_excerpt_needs_a_size(session: sessions.Session) -> None:
+    command = (await session.run("echo one")).command
+    sizes: list[object] = [0, -1, 1.5, True, "100"]
+    for max_bytes in sizes:
+        with pytest.raises(sessions.Invalid, match="max_bytes"):
+            await command.excerpt(max_bytes=max_bytes)  # type: ignore[arg-type]
 
 
 async def test_the_log_of_a_command_that_has_not_begun_is_empty(session: sessions.Session) -> None:
@@ -363,7 +363,7 @@ async def test_the_log_of_a_command_that_has_not_begun_is_empty(session: session
     assert queued.state == "queued"
     nothing = sessions.Logs(b"", b"", b"")
     for question in ({}, {"tail": 5}, {"start": 0, "stop": 10}, {"stream": "stdout"}, {"since": 0.0}):
-        assert await queued.logs(**question) == nothing  # type: ignore[arg-type]
+        assert await queued.logs(**question) == nothing
     assert str(await queued.excerpt()) == ""
     with trio.fail_after(30):
         await first.kill()

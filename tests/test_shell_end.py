@@ -40,7 +40,7 @@ ENDS = [
 async def ended(session: sessions.Session) -> None:
     """Until the engine has seen that the shell is gone."""
     with trio.fail_after(AT_ONCE_SECONDS):
-        while session.state != "ended":  # noqa: ASYNC110 (no event tells of a shell that dies while it is idle)
+        while session.state != "ended":  # no event tells of a shell that dies while it is idle
             await trio.sleep(0.01)
 
 

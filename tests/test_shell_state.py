@@ -327,19 +327,19 @@ async def test_env_leaves_the_tied_arrays_of_zsh(engine: sessions.Engine) -> Non
     assert result.output == "/usr/bin:/bin:/added /a:/b:/more\n/usr/bin:/bin:/added\n/a:/b:/more\n"
 
 
-@pytest.mark.parametrize("setting", ["set -e", "set -u", "set -euo pipefail", "set -f", "set -C", "set -x", "IFS=:/ab"])
 @pytest.mark.parametrize("shell", SHELLS)
-async def test_env_and_cwd_under_settings(engine: sessions.Engine, tmp_path: Path, shell: str, setting: str) -> None:
-    session = await engine.create_session(shell=shell)
-    if shell == "sh":
-        setting = setting.replace("o pipefail", "")
-    await session.run(f"{setting}; cd /usr")
-    for in_shell in (True, False):
-        command = await session.run_async("pwd; printenv A", in_shell=in_shell, env={"A": "a/b:c"}, cwd=tmp_path)
-        await command.wait()
-        assert (await command.logs()).stdout.decode() == f"{tmp_path}\na/b:c\n"
-        assert (await session.run('pwd; echo "${A-unset}"')).stdout == "/usr\nunset\n"
-    assert session.state == "open"
+async def test_env_and_cwd_under_settings(engine: sessions.Engine, tmp_path: Path, shell: str) -> None:
+    strict = "set -eu" if shell == "sh" else "set -euo pipefail"
+    for setting in ("set -e", "set -u", strict, "set -f", "set -C", "set -x", "IFS=:/ab"):
+        session = await engine.create_session(shell=shell)
+        await session.run(f"{setting}; cd /usr")
+        for in_shell in (True, False):
+            text = "pwd; printenv A"
+            command = await session.run_async(text, in_shell=in_shell, env={"A": "a/b:c"}, cwd=tmp_path)
+            await command.wait()
+            assert (setting, (await command.logs()).stdout.decode()) == (setting, f"{tmp_path}\na/b:c\n")
+            assert (await session.run('pwd; echo "${A-unset}"')).stdout == "/usr\nunset\n"
+        assert session.state == "open"
 
 
 # Jobs

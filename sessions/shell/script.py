@@ -198,8 +198,8 @@ class Writer:
         unset = f"{word} unset {' '.join(request.env)};" if request.env else ""
         # By way of the old directory, since zsh's `cd -` doesn't ask $OLDPWD.
         cd = (
-            f'case $__sessions_oldpwd in ?*) {word} cd -- "$__sessions_oldpwd" ;; esac;'
-            f' {word} cd -- "$__sessions_pwd"; OLDPWD=$__sessions_oldpwd;'
+            f'case $__sessions_oldpwd in ?*) {word} cd -- "$__sessions_oldpwd" || : ;; esac;'
+            f' {word} cd -- "$__sessions_pwd" || :; OLDPWD=$__sessions_oldpwd;'
             if request.cwd
             else ""
         )
