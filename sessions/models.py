@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from .errors import Invalid
 from .lifecycle import CommandState, Finished, Outcome, Running, SessionState
 
 if TYPE_CHECKING:
@@ -204,13 +205,19 @@ class Limits:
     """What users may set, for all sessions of an engine."""
 
     log_bytes: int = 1 << 30
-    """Size cap of one command's log. Beyond it the oldest bytes are given back to the file system."""
+    """Size cap of one command's log, at least 16 KiB. Beyond it the oldest bytes are given back to the file system."""
     kill_grace_seconds: float = 5.0
     """From the first signal of a timeout, a cancellation or a close to SIGKILL."""
     sessions: int = 10_000
     """Open sessions of this engine."""
     queued_commands: int = 10_000
     """Commands waiting in one session."""
+
+    def __attrs_post_init__(self) -> None:
+        for name, least in (("log_bytes", 1 << 14), ("kill_grace_seconds", 0), ("sessions", 1), ("queued_commands", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+                raise Invalid(f"Limits: {name}={value!r}: pass a number from {least}")
 
 
 @attrs.frozen

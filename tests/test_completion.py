@@ -28,16 +28,14 @@ LATE = "(until [ -e go ]; do sleep 0.01; done; echo late) &"
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("left", ["sleep 600 &", "(sleep 600 &)", "setsid sleep 600 &", "nohup sleep 600 2>&1 &"])
-async def test_a_child_that_holds_the_output_does_not_delay_the_end(
-    engine: sessions.Engine, shell: str, left: str
-) -> None:
+async def test_a_child_that_holds_the_output_does_not_delay_the_end(engine: sessions.Engine, shell: str) -> None:
     session = await engine.create_session(shell=shell)
-    with trio.fail_after(AT_ONCE_SECONDS):
-        result = await session.run(f"echo done; {left}")
-        command = await (await session.run_async(f"echo done; {left}")).wait()
-    assert (result.exit_code, result.reason, result.stdout) == (0, "exit", "done\n")
-    assert (command.exit_code, command.reason, (await command.logs()).stdout) == (0, "exit", b"done\n")
+    for left in ("sleep 600 &", "(sleep 600 &)", "setsid sleep 600 &", "nohup sleep 600 2>&1 &", "sleep 600 | cat &"):
+        with trio.fail_after(AT_ONCE_SECONDS):
+            result = await session.run(f"echo done; {left}")
+            command = await (await session.run_async(f"echo done; {left}")).wait()
+        assert (result.exit_code, result.reason, result.stdout) == (0, "exit", "done\n")
+        assert (command.exit_code, command.reason, (await command.logs()).stdout) == (0, "exit", b"done\n")
 
 
 @pytest.mark.parametrize("in_shell", [True, False])
@@ -276,24 +274,18 @@ async def test_a_background_command_that_ends_its_own_fork(
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("in_shell", [True, False])
-@pytest.mark.parametrize(
-    "text", ["sleep 600", "trap 'exit 0' TERM INT; while :; do sleep 0.01; done", "while :; do :; done"]
-)
-async def test_what_was_killed_never_counts_as_success(
-    engine: sessions.Engine, shell: str, in_shell: bool, text: str
-) -> None:
-    session = await engine.create_session(shell=shell)
-    killed = await session.run_async(f"echo on; {text}", in_shell=in_shell)
-    await killed.wait_for("on")
-    await killed.kill()
-    assert killed.reason == "killed"
-    assert killed.exit_code not in (0, None)
-    if session.state == "ended":
-        await session.restart()  # the trap's `exit` was the shell's
-    late = await session.run_async(f"echo on; {text}", in_shell=in_shell, timeout=0.3)
-    await late.wait()
-    assert late.reason == "timeout"
-    assert late.exit_code not in (0, None)
+async def test_what_was_killed_never_counts_as_success(engine: sessions.Engine, shell: str, in_shell: bool) -> None:
+    session = await engine.create_session(shell=shell, restart=True)
+    for text in ("sleep 600", "trap 'exit 0' TERM INT; while :; do sleep 0.01; done", "while :; do :; done"):
+        killed = await session.run_async(f"echo on; {text}", in_shell=in_shell)
+        await killed.wait_for("on")
+        await killed.kill()
+        assert (text, killed.reason) == (text, "killed")
+        assert killed.exit_code not in (0, None)
+        late = await session.run_async(f"echo on; {text}", in_shell=in_shell, timeout=0.3)
+        await late.wait()
+        assert (text, late.reason) == (text, "timeout")
+        assert late.exit_code not in (0, None)
 
 
 async def test_a_failure_is_raised_when_asked_for(session: sessions.Session) -> None:

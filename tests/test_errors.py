@@ -385,3 +385,9 @@ async def test_a_root_that_can_not_be_used(tmp_path: Path, value: object) -> Non
         async with sessions.open_engine(root):
             pass
     assert open_descriptors() == descriptors
+
+
+@pytest.mark.parametrize("limits", [{"log_bytes": 1000}, {"kill_grace_seconds": -1}, {"sessions": True}])
+def test_limits_that_make_no_sense_are_refused(limits: dict[str, int]) -> None:
+    with pytest.raises(sessions.Invalid, match=next(iter(limits))):
+        sessions.Limits(**limits)
