@@ -103,8 +103,8 @@ async def work(task: list[Step], session: sessions.Session, commands: list[sessi
     for step in task:
         try:
             await take(step, session, commands)
-        except (sessions.Closed, sessions.Conflict):
-            pass  # it came too late; what else may be raised is a failure
+        except (sessions.Closed, sessions.Conflict, sessions.NotFound):
+            pass  # it came too late; whatever else is raised is a failure
 
 
 async def play(root: Path, program: list[list[Step]], ending: str, after: float) -> tuple[str, Path]:

@@ -294,6 +294,7 @@ async def test_a_timeout_that_is_not_reached_changes_nothing(engine: sessions.En
     [
         "sh -c 'echo on; exec sleep 600'",
         "echo on; while :; do sleep 0.01; done",
+        "echo on; while :; do :; done",
         "sleep 600 | sh -c 'echo on; exec cat'",
     ],
 )
