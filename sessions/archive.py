@@ -145,13 +145,23 @@ class Archive:
         return info
 
     def list_commands(
-        self, session_id: str | None, state: str | None, labels: Mapping[str, str] | None, limit: int | None
+        self,
+        session_id: str | None,
+        state: str | None,
+        labels: Mapping[str, str] | None,
+        limit: int | None,
+        before: str | None,
     ) -> list[CommandInfo]:
-        """Those that have not expired, oldest first; of more than `limit` the newest."""
+        """Those that have not expired, oldest first; of more than `limit` the newest. `before` is a command's id."""
         if state not in (None, "queued", "running", "finished"):
             raise Invalid(f"state {state!r} is none: say 'queued', 'running' or 'finished'")
         check_count("limit", limit)
-        infos = self.catalog.list_commands(session_id, state, labels, limit)
+        position = None
+        if before is not None:
+            position = parse_command_id(before) if isinstance(before, str) else None
+            if position is None or self.catalog.get_command(*position) is None:
+                raise NotFound(f"before={before!r}: no command has this id")
+        infos = self.catalog.list_commands(session_id, state, labels, limit, position)
         # A running command's byte counts are in memory until it is finished.
         return [running.info if (running := self.running(info.id)) else info for info in infos]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal as signals
-from collections.abc import Mapping
 
 import trio
 
@@ -12,18 +10,19 @@ from . import stopping
 from .archive import Archive
 from .arguments import check_grace, check_input, check_seconds, check_signal, check_stream
 from .errors import Closed, Conflict, EndedFirst, TimedOut
+from .facts import CommandFacts
 from .following import POLL_SECONDS
-from .lifecycle import CommandStateName, Finished, Outcome, Reason, state_name
+from .lifecycle import CommandStateName, Finished, Outcome, state_name
 from .matching import compile_pattern
 from .models import CommandInfo, Excerpt, Logs
-from .reading_logs import read_excerpt, read_logs
+from .reading_logs import Selection, read_excerpt, read_logs
 from .running import RunningCommand
 from .shell.pipes import InputPipe
 from .streams import Callback, Callbacks, RecordStream
 from .waiting import find_match
 
 
-class Command:
+class Command(CommandFacts):
     """One text that was run, or runs, or will run, in a session. It may belong to another engine on the same root.
 
     Its facts are up to date as long as it belongs to this engine; of another engine's command, `wait`, `follow` and
@@ -36,39 +35,15 @@ class Command:
         self._info = info
         self._running = running
 
-    def __repr__(self) -> str:
-        return f"<Command {self.id} {self.state} {self.text[:60]!r}>"
-
     @property
     def info(self) -> CommandInfo:
         """All its facts at this moment."""
         return self._running.info if self._running is not None else self._info
 
-    @property
-    def id(self) -> str:
-        """Unique for ever."""
-        return self._info.id
-
-    @property
-    def session_id(self) -> str:
-        return self._info.session_id
-
-    @property
-    def text(self) -> str:
-        return self._info.text
-
-    @property
-    def in_shell(self) -> bool:
-        """True if it runs in the shell itself, False if in a fork beside it."""
-        return self._info.in_shell
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        return self._info.labels
+    # Asked for often, so without making a whole CommandInfo.
 
     @property
     def state(self) -> CommandStateName:
-        """``"queued"``, ``"running"`` or ``"finished"``."""
         return state_name(self._running.state if self._running is not None else self._info.state)
 
     @property
@@ -77,58 +52,12 @@ class Command:
         return state.outcome if isinstance(state, Finished) else None
 
     @property
-    def exit_code(self) -> int | None:
-        """0 to 255, 128 + n for signal n; None while it is not finished, if it never ran, and if its end was not seen."""
-        return self._outcome.exit_code if self._outcome else None
+    def id(self) -> str:
+        return self._info.id
 
     @property
-    def reason(self) -> Reason | None:
-        """Why it ended: exit, signal, timeout, killed, session_closed, shell_died, lost. None while it is not finished."""
-        return self._outcome.reason if self._outcome else None
-
-    @property
-    def signal(self) -> signals.Signals | None:
-        """The signal that ended it, if one did."""
-        return self.info.signal
-
-    @property
-    def queued_at(self) -> float:
-        """Unix seconds, UTC."""
-        return self.info.state.queued_at
-
-    @property
-    def started_at(self) -> float | None:
-        return self.info.started_at
-
-    @property
-    def finished_at(self) -> float | None:
-        return self.info.finished_at
-
-    @property
-    def duration_seconds(self) -> float | None:
-        """From its start to its end; None until then."""
-        info = self.info
-        if info.started_at is None or info.finished_at is None:
-            return None
-        return info.finished_at - info.started_at
-
-    @property
-    def stdout_bytes(self) -> int:
-        return self.info.stdout_bytes
-
-    @property
-    def stderr_bytes(self) -> int:
-        return self.info.stderr_bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """All that it has written, also what is no longer kept."""
-        return self.stdout_bytes + self.stderr_bytes
-
-    @property
-    def dropped_bytes(self) -> int:
-        """How many of its oldest bytes were given up to keep within ``Limits.log_bytes``."""
-        return self.info.dropped_bytes
+    def session_id(self) -> str:
+        return self._info.session_id
 
     async def refresh(self) -> Command:
         """Bring its facts up to date; `Expired` or `NotFound` if it is gone."""
@@ -215,17 +144,8 @@ class Command:
         Late output of processes that it left behind is there too. Raises `Expired` once retention has removed it.
         """
         await self.refresh()
-        return read_logs(
-            self.archive,
-            self.info,
-            tail=tail,
-            since=since,
-            until=until,
-            after=after,
-            stream=stream,
-            start=start,
-            stop=stop,
-        )
+        asked = Selection(tail=tail, since=since, until=until, after=after, stream=stream, start=start, stop=stop)
+        return read_logs(self.archive, self.info, asked)
 
     async def excerpt(self, max_bytes: int = 30_000) -> Excerpt:
         """Its output cut down to about `max_bytes`, so that neither its beginning, nor its end, nor an error is lost."""

@@ -219,10 +219,12 @@ class Engine:
         state: str | None = None,
         labels: Mapping[str, str] | None = None,
         limit: int | None = None,
+        before: str | None = None,
     ) -> list[Command]:
         """Commands of this root, oldest first; of more than `limit` the newest.
 
         `session` is a name or an id, `state` is ``"queued"``, ``"running"`` or ``"finished"``, and all `labels` must be the command's.
+        With `before`, a command's id, only those that were submitted before it: page through many by passing the first one's.
         """
         await trio.lowlevel.checkpoint()
         chosen = None
@@ -232,7 +234,7 @@ class Engine:
             for info in self._archive.catalog.list_sessions():
                 if info.state in OPEN_STATES and info.id not in self._archive.live:
                     self._archive.check_owner(info)  # what a dead engine left shows as lost, not as running
-        infos = self._archive.list_commands(chosen, state, check_labels(labels), limit)
+        infos = self._archive.list_commands(chosen, state, check_labels(labels), limit, before)
         return [Command(self._archive, info, self._archive.running(info.id)) for info in infos]
 
     def watch(self, after: int | None = None) -> EventStream:

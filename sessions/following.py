@@ -74,13 +74,12 @@ class Follower:
         self._bell = trio.Event()
         self._items: deque[tuple[str, Record | None]] = deque()
 
-    def add_commands(self, archive: Archive, commands: Sequence[CommandInfo], after: int | None) -> None:
-        by_session: dict[str, list[CommandInfo]] = {}
-        for command in commands:
-            by_session.setdefault(command.session_id, []).append(command)
-        for session_id, members in by_session.items():
-            seq = min(command.first_seq for command in members) if after is None else after + 1
-            self._add(archive.open_log(session_id), {command.number for command in members}, seq)
+    def add_commands(
+        self, archive: Archive, session_id: str, commands: Sequence[CommandInfo], after: int | None
+    ) -> None:
+        """Follow these commands of one session."""
+        seq = min(command.first_seq for command in commands) if after is None else after + 1
+        self._add(archive.open_log(session_id), {command.number for command in commands}, seq)
 
     def add_session(self, archive: Archive, session_id: str, after: int | None) -> None:
         self._add(archive.open_log(session_id), None, 0 if after is None else after + 1)

@@ -3,50 +3,123 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import attrs
 
 from .archive import Archive
 from .arguments import check_count, check_stream
 from .errors import Invalid
-from .models import CommandInfo, Excerpt, Logs
-from .store.reading import TranscriptReader, cut, gather, last_lines, select
-from .store.records import STDERR
+from .models import CommandInfo, Excerpt, Logs, Record
+from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_lines, materialise, select
+from .store.records import GIVEN_UP, KIND_OF, STDERR, Span
+
+PIECE_BYTES: Final = 1 << 18
+"""About so much of a log is in memory at a time while it is read piece by piece."""
+CHARACTER_BYTES: Final = 3
+"""The most of a character in UTF-8 that can be there while it is not complete."""
 
 
-def read_logs(
-    archive: Archive,
-    target: CommandInfo | str,
-    *,
-    tail: int | None = None,
-    since: float | None = None,
-    until: float | None = None,
-    after: int | None = None,
-    stream: str | None = None,
-    start: int | None = None,
-    stop: int | None = None,
-) -> Logs:
+def check_time(name: str, value: float | None) -> None:
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+    ):
+        raise Invalid(f"{name}={value!r}: pass Unix seconds")
+
+
+@attrs.frozen(kw_only=True)
+class Selection:
+    """Which part of a log is asked for; the arguments of `Command.logs`. `Invalid` if they are wrong."""
+
+    tail: int | None = None
+    since: float | None = None
+    until: float | None = None
+    after: int | None = None
+    stream: str | None = None
+    start: int | None = None
+    stop: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_stream(self.stream)
+        check_count("tail", self.tail)
+        check_count("start", self.start)
+        check_count("stop", self.stop)
+        check_count("after", self.after, -1)
+        check_time("since", self.since)
+        check_time("until", self.until)
+        others = (self.since, self.until, self.after, self.start, self.stop)
+        if self.tail is not None and any(value is not None for value in others):
+            raise Invalid("tail goes with stream only: leave out since, until, after, start and stop")
+
+
+def read_logs(archive: Archive, target: CommandInfo | str, asked: Selection) -> Logs:
     """The log of a command, or of the session with the id `target`."""
-    check_stream(stream)
-    for name, value in (("tail", tail), ("start", start), ("stop", stop)):
-        check_count(name, value)
-    check_count("after", after, -1)
-    for name, time in (("since", since), ("until", until)):
-        if time is not None and (
-            isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time)
-        ):
-            raise Invalid(f"{name}={time!r}: pass Unix seconds")
-    if tail is not None and not (since is until is after is start is stop is None):
-        raise Invalid("tail goes with stream only: leave out since, until, after, start and stop")
-    session_id, number = (target, None) if isinstance(target, str) else (target.session_id, target.number)
-    log = archive.open_log(session_id)
+    log = archive.open_log(target if isinstance(target, str) else target.session_id)
+    try:
+        return gather(log.reader, list(find_spans(log.reader, target, asked)))
+    finally:
+        log.close()
+
+
+def read_pieces(archive: Archive, target: CommandInfo | str, asked: Selection) -> Iterator[Record]:
+    """The same, piece by piece in the order of arrival, for logs that are larger than memory.
+
+    Holds the log open until it is exhausted or closed.
+    """
+    log = archive.open_log(target if isinstance(target, str) else target.session_id)
+    try:
+        for spans in batches(find_spans(log.reader, target, asked)):
+            for _, record in materialise(log.reader, spans):
+                if record is not None:
+                    yield record
+    finally:
+        log.close()
+
+
+def batches(spans: Iterable[Span]) -> Iterator[list[Span]]:
+    """Few enough at a time to be read together."""
+    batch: list[Span] = []
+    size = 0
+    for span in spans:
+        batch.append(span)
+        size += span.end - span.begin
+        if size >= PIECE_BYTES or len(batch) >= BLOCK_RECORDS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def find_spans(reader: TranscriptReader, target: CommandInfo | str, asked: Selection) -> Iterable[Span]:
+    number = None if isinstance(target, str) else target.number
+    first, beyond = bounds(reader, target)
+    if asked.tail is not None:
+        return last_lines(reader, number, first, beyond, asked.stream, asked.tail)
+    spans = select(
+        reader, number, first, beyond, stream=asked.stream, after=asked.after, since=asked.since, until=asked.until
+    )
+    if asked.start is not None or asked.stop is not None:
+        spans = cut(spans, asked.start or 0, asked.stop)
+    return spans
+
+
+def read_before(archive: Archive, record: Record) -> bytes:
+    """The end of what the same command had written to the same stream before `record`: as much as a character may begin in."""
+    log = archive.open_log(record.command_id.partition("-")[0])
     try:
         reader = log.reader
-        first, beyond = bounds(reader, target)
-        if tail is not None:
-            return gather(reader, last_lines(reader, number, first, beyond, stream, tail))
-        spans = select(reader, number, first, beyond, stream=stream, after=after, since=since, until=until)
-        if start is not None or stop is not None:
-            spans = cut(spans, start or 0, stop)
-        return gather(reader, list(spans))
+        command = archive.command(record.command_id)
+        kind = KIND_OF[record.stream]
+        end = b""
+        for span in reader.spans_backwards(command.first_seq, record.seq):
+            if span.number == command.number and span.kind == kind:
+                if span.value == GIVEN_UP:
+                    break
+                end = reader.read(max(span.begin, span.end - CHARACTER_BYTES), span.end) + end
+                if len(end) >= CHARACTER_BYTES:
+                    break
+        return end[-CHARACTER_BYTES:]
     finally:
         log.close()
 

@@ -13,10 +13,10 @@ from .arguments import check_cwd, check_env, check_grace, check_input, check_lab
 from .closing import close_session
 from .command import Command
 from .errors import Closed, CommandFailed, Conflict
-from .lifecycle import SessionState
+from .facts import SessionFacts
 from .live import LiveSession
 from .models import Logs, Result, SessionInfo
-from .reading_logs import read_logs
+from .reading_logs import Selection, read_logs
 from .running import RunningCommand
 from .store.catalog import OPEN_STATES
 from .streams import Callback, Callbacks, RecordStream
@@ -25,7 +25,7 @@ SHOWN_BYTES = 2000
 """How much of the end of its output a `CommandFailed` shows."""
 
 
-class Session:
+class Session(SessionFacts):
     """One persistent shell: ``cd``, ``export``, functions, venvs and ``set`` options stay from one command to the next."""
 
     def __init__(self, archive: Archive, info: SessionInfo, live: LiveSession | None = None) -> None:
@@ -33,65 +33,10 @@ class Session:
         self._info = info
         self._live = live
 
-    def __repr__(self) -> str:
-        return f"<Session {self.name!r} {self.id} {self.state}>"
-
     @property
     def info(self) -> SessionInfo:
         """All its facts at this moment."""
         return self._live.info if self._live is not None else self._info
-
-    @property
-    def id(self) -> str:
-        """Unique for ever."""
-        return self._info.id
-
-    @property
-    def name(self) -> str:
-        """Unique among open sessions."""
-        return self._info.name
-
-    @property
-    def state(self) -> SessionState:
-        """``"open"``, ``"stalled"`` (its log can't be written at present), ``"ended"`` (no shell), ``"closed"`` or ``"lost"``."""
-        return self.info.state
-
-    @property
-    def problem(self) -> str | None:
-        """Why it is stalled, in words."""
-        return self.info.problem
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        return self._info.labels
-
-    @property
-    def shell(self) -> str:
-        return self._info.shell
-
-    @property
-    def cwd(self) -> str:
-        """Where its shell began; ``run("pwd")`` tells where it is now."""
-        return self._info.cwd
-
-    @property
-    def env(self) -> Mapping[str, str]:
-        """What was added to the environment when it was created."""
-        return self._info.env
-
-    @property
-    def created_at(self) -> float:
-        """Unix seconds, UTC."""
-        return self._info.created_at
-
-    @property
-    def closed_at(self) -> float | None:
-        return self.info.closed_at
-
-    @property
-    def ended_by(self) -> str | None:
-        """The id of the command that ended its shell, while it has none."""
-        return self.info.ended_by
 
     async def refresh(self) -> Session:
         """Bring the facts of another engine's session up to date."""
@@ -227,11 +172,16 @@ class Session:
         return running
 
     async def list_commands(
-        self, *, state: str | None = None, labels: Mapping[str, str] | None = None, limit: int | None = None
+        self,
+        *,
+        state: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        before: str | None = None,
     ) -> list[Command]:
-        """Its commands, oldest first; of more than `limit` the newest."""
+        """Its commands, oldest first; of more than `limit` the newest. See `Engine.list_commands`."""
         await self.refresh()
-        infos = self.archive.list_commands(self.id, state, labels, limit)
+        infos = self.archive.list_commands(self.id, state, labels, limit, before)
         return [Command(self.archive, info, self.archive.running(info.id)) for info in infos]
 
     # Its log
@@ -249,17 +199,8 @@ class Session:
     ) -> Logs:
         """What all its commands have written, in the order of arrival. The arguments are those of `Command.logs`."""
         await trio.lowlevel.checkpoint()
-        return read_logs(
-            self.archive,
-            self.id,
-            tail=tail,
-            since=since,
-            until=until,
-            after=after,
-            stream=stream,
-            start=start,
-            stop=stop,
-        )
+        asked = Selection(tail=tail, since=since, until=until, after=after, stream=stream, start=start, stop=stop)
+        return read_logs(self.archive, self.id, asked)
 
     def follow(
         self,

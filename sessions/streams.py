@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -12,9 +13,10 @@ import trio
 
 from .archive import Archive
 from .arguments import check_callback, check_count, check_stream
-from .decoding import TextDecoder
 from .following import POLL_SECONDS, Follower
 from .models import CommandInfo, Event, Record
+from .reading_logs import read_before
+from .texts import Texts
 
 if TYPE_CHECKING:
     from .command import Command
@@ -28,27 +30,27 @@ class Callbacks:
     def __init__(self, on_stdout: Callback | None, on_stderr: Callback | None) -> None:
         check_callback("on_stdout", on_stdout)
         check_callback("on_stderr", on_stderr)
-        self._targets = {
-            stream: (TextDecoder(), callback)
-            for stream, callback in (("stdout", on_stdout), ("stderr", on_stderr))
-            if callback is not None
-        }
+        self._targets = {"stdout": on_stdout, "stderr": on_stderr}
+        self._texts = Texts()
 
     def __bool__(self) -> bool:
-        return bool(self._targets)
+        return any(self._targets.values())
+
+    def begin_after(self, before: Callable[[Record], bytes]) -> None:
+        """The first record will not be the first one that there was."""
+        self._texts = Texts(before)
 
     async def feed(self, record: Record) -> None:
-        if record.stream in self._targets:
-            decoder, callback = self._targets[record.stream]
-            await self._call(callback, decoder.feed(record.data))
+        if self._targets.get(record.stream) is not None:
+            await self._call(record.stream, self._texts.feed(record))
 
     async def finish(self) -> None:
-        for decoder, callback in self._targets.values():
-            await self._call(callback, decoder.finish())
+        for stream, text in self._texts.end_all():
+            await self._call(stream, text)
 
-    @staticmethod
-    async def _call(callback: Callback, text: str) -> None:
-        if text:
+    async def _call(self, stream: str, text: str) -> None:
+        callback = self._targets[stream]
+        if text and callback is not None:
             answer = callback(text)
             if inspect.isawaitable(answer):
                 await answer
@@ -75,10 +77,12 @@ class RecordStream:
         self._follower = Follower(stream, late)
 
     async def __aenter__(self) -> Self:
+        if self._after is not None:
+            self._callbacks.begin_after(partial(read_before, self._archive))
         if isinstance(self._target, str):
             self._follower.add_session(self._archive, self._target, self._after)
         else:
-            self._follower.add_commands(self._archive, [self._target], self._after)
+            self._follower.add_commands(self._archive, self._target.session_id, [self._target], self._after)
         return self
 
     async def __aexit__(
@@ -114,17 +118,22 @@ class RecordStream:
 class MergedStream:
     """Pairs of command and record from many commands at once; see `follow_all`."""
 
-    def __init__(self, commands: Iterable[Command], stream: str | None, late: bool) -> None:
+    def __init__(
+        self, commands: Iterable[Command], after: Mapping[str, int] | None, stream: str | None, late: bool
+    ) -> None:
         check_stream(stream)
+        self._after = dict(after or {})
+        for session_id, seq in self._after.items():
+            check_count(f"after[{session_id!r}]", seq, -1)
         self._commands: Mapping[str, Command] = {command.id: command for command in commands}
         self._follower = Follower(stream, late)
 
     async def __aenter__(self) -> Self:
-        by_archive: dict[Archive, list[CommandInfo]] = {}
+        by_session: dict[tuple[Archive, str], list[CommandInfo]] = {}
         for command in self._commands.values():
-            by_archive.setdefault(command.archive, []).append(command.info)
-        for archive, infos in by_archive.items():
-            self._follower.add_commands(archive, infos, None)
+            by_session.setdefault((command.archive, command.session_id), []).append(command.info)
+        for (archive, session_id), infos in by_session.items():
+            self._follower.add_commands(archive, session_id, infos, self._after.get(session_id))
         return self
 
     async def __aexit__(
@@ -143,12 +152,18 @@ class MergedStream:
         raise StopAsyncIteration
 
 
-def follow_all(commands: Iterable[Command], *, stream: str | None = None, late: bool = False) -> MergedStream:
+def follow_all(
+    commands: Iterable[Command],
+    *,
+    after: Mapping[str, int] | None = None,
+    stream: str | None = None,
+    late: bool = False,
+) -> MergedStream:
     """Follow many commands at once, each from its first byte to its end.
 
     A command's own records come in their order; no slow or silent command holds another up. Ends when all have ended.
-    `stream` is ``"stdout"`` or ``"stderr"`` to see only that; `late` also waits for what processes that a command left
-    behind still write.
+    `after` says for session ids behind which record to begin, to go on where an earlier reading ended. `stream` is
+    ``"stdout"`` or ``"stderr"`` to see only that; `late` also waits for what processes that a command left behind still write.
 
     ::
 
@@ -156,7 +171,7 @@ def follow_all(commands: Iterable[Command], *, stream: str | None = None, late: 
             async for command, record in records:
                 print(command.id, record.data)
     """
-    return MergedStream(commands, stream, late)
+    return MergedStream(commands, after, stream, late)
 
 
 class EventStream:

@@ -28,7 +28,7 @@ async def find_match(
     grown_at = float("inf")
     follower = Follower(stream, late=False)
     try:
-        follower.add_commands(archive, [command], None)
+        follower.add_commands(archive, command.session_id, [command], None)
         while True:
             with trio.move_on_at(grown_at) as patience:
                 item = await follower.next()

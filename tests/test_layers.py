@@ -13,7 +13,7 @@ import sessions
 ROOT = Path(sessions.__file__).parent
 
 ORDER = """
-    errors ids lifecycle models decoding matching
+    errors ids lifecycle models facts decoding texts matching wire
     store.owners store.records store.punch store.reading store.transcript store.catalog
     shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.shell
     arguments running recorder pumping stopping live closing

@@ -250,9 +250,13 @@ class Catalog:
         state: str | None = None,
         labels: Mapping[str, str] | None = None,
         limit: int | None = None,
+        before: tuple[str, int] | None = None,
     ) -> list[CommandInfo]:
-        """The newest `limit` that fit, oldest of them first. Expired ones are left out."""
+        """The newest `limit` that fit and were stored before the command `before`, oldest of them first. Without expired ones."""
         where, values = conditions({"session_id": session_id, "state": state, "expired": 0}, labels)
+        if before is not None:
+            where += " AND rowid < (SELECT rowid FROM commands WHERE session_id = ? AND number = ?)"
+            values += before
         rows = self._db.execute(
             f"SELECT * FROM commands{where} ORDER BY rowid DESC LIMIT ?", [*values, -1 if limit is None else limit]
         ).fetchall()
