@@ -4,7 +4,7 @@ This page is the map: every public name is here. See ``docs/`` for how they work
 """
 
 from .command import Command
-from .engine import Engine, open_engine
+from .engine import Engine
 from .errors import (
     Broken,
     Busy,
@@ -20,6 +20,7 @@ from .errors import (
     TimedOut,
 )
 from .models import Event, Excerpt, Limits, Logs, Pruned, Record, Result
+from .opening import open_engine
 from .session import Session
 from .streams import follow_all
 

@@ -10,10 +10,11 @@ from typing import Protocol
 from .arguments import check_count
 from .errors import Expired, Invalid, NotFound
 from .ids import parse_command_id
+from .lifecycle import OPEN_STATES
 from .live import LiveSession
 from .models import CommandInfo, SessionInfo
 from .running import RunningCommand
-from .store.catalog import OPEN_STATES, Catalog
+from .store.catalog import Catalog
 from .store.reading import TranscriptReader
 from .store.transcript import EVERYBODY
 

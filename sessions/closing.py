@@ -8,8 +8,8 @@ from typing import Final
 import trio
 
 from . import stopping
-from .lifecycle import Outcome
-from .live import FINAL_STATES, LiveSession
+from .lifecycle import OPEN_STATES, Outcome
+from .live import LiveSession
 from .shell import processes
 
 STALL_SECONDS: Final = 10.0
@@ -20,7 +20,7 @@ EXIT_SECONDS: Final = 1.0
 
 async def close_session(session: LiveSession, grace: float) -> None:
     """End a session. Returns when nothing of it is left but commands that were started detached."""
-    if session.info.state in FINAL_STATES:
+    if session.info.state not in OPEN_STATES:
         return
     if session.closing:
         await session.closed.wait()
@@ -30,20 +30,24 @@ async def close_session(session: LiveSession, grace: float) -> None:
         if session.is_queued(command):
             session.drop(command, Outcome("session_closed", None))
     census = session.workshop.census
-    async with trio.open_nursery() as nursery:
-        for command in list(session.commands.values()):
-            if not command.is_over and not command.detached:
-                nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
     for command in list(session.commands.values()):
-        if command.detached:
+        if command.order.detached:
             await command.started.wait()  # only then is it known which process it is
     spared = {
-        command.id: command.leader for command in session.commands.values() if command.detached and not command.is_over
+        command.id: command.leader
+        for command in session.commands.values()
+        if command.order.detached and not command.is_over
     }
-    async with session.shell_lock:
-        shells = {session.shell_pid} if session.shell_pid else set()
-        await session.end_shell(EXIT_SECONDS)
-    await stopping.sweep(census, lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared), grace)
+    async with session.shells.lock:
+        shells = {session.shells.pid} if session.shells.pid else set()
+        memory = processes.Memory(lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared))
+        memory.find(await census.take())
+        async with trio.open_nursery() as nursery:
+            for command in list(session.commands.values()):
+                if not command.is_over and command.id not in spared:
+                    nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
+        await session.shells.end(EXIT_SECONDS)
+    await stopping.sweep(census, memory.find, grace)
     with trio.move_on_after(STALL_SECONDS):
         await session.recorder.caught_up.wait()
         for command in list(session.commands.values()):

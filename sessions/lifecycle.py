@@ -25,6 +25,8 @@ SessionState: TypeAlias = Literal["open", "stalled", "ended", "closed", "lost"]
 Reason: TypeAlias = Literal["exit", "signal", "timeout", "killed", "session_closed", "shell_died", "lost"]
 
 SESSION_STATES: Final[tuple[SessionState, ...]] = ("open", "stalled", "ended", "closed", "lost")
+OPEN_STATES: Final[tuple[SessionState, ...]] = ("open", "stalled", "ended")
+"""Those in which a session has an owner, and its name is taken."""
 REASONS: Final[tuple[Reason, ...]] = ("exit", "signal", "timeout", "killed", "session_closed", "shell_died", "lost")
 """Their order is part of the log format: a finished mark stores the index."""
 

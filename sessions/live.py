@@ -8,52 +8,28 @@ comes; only starting a shell waits.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import attrs
 import trio
 
-from .errors import Broken, Busy, Closed
-from .lifecycle import SESSION_MOVES, Outcome, Queued, judge, move
-from .models import Limits, SessionInfo
+from .errors import Broken, Busy
+from .lifecycle import OPEN_STATES, SESSION_MOVES, Outcome, judge, move
+from .models import SessionInfo
 from .pumping import Pump
 from .recorder import RETRY_SECONDS, Recorder
-from .running import RunningCommand
-from .shell.keeper import Keeper
-from .shell.poller import Poller
-from .shell.script import DIALECTS, Report
-from .shell.shell import Shell
-from .stopping import Census, stop
-from .store.catalog import Catalog
+from .running import Order, RunningCommand
+from .shell.script import Report
+from .shells import Shells
+from .stopping import stop_in_time
 from .store.transcript import Transcript
+from .workshop import Workshop
 
 LOGGER: Final = logging.getLogger("sessions")
-FINAL_STATES: Final = ("closed", "lost")
-READ_BYTES: Final = 1 << 18
-"""The most that one read takes: it stays in a core's cache on its way to the log, which a megabyte doesn't."""
-
-
-@attrs.frozen
-class Workshop:
-    """What all live sessions of an engine share."""
-
-    catalog: Catalog
-    poller: Poller
-    keeper: Keeper
-    census: Census
-    limits: Limits
-    nursery: trio.Nursery
-    run_directory: Path
-    open_files: int
-    """The soft limit of descriptors that shells get."""
-    buffer: bytearray = attrs.field(factory=lambda: bytearray(READ_BYTES))
-    """All pipes are read into this one: fresh memory for each read would cost more than the read."""
 
 
 class LiveSession:
@@ -68,22 +44,20 @@ class LiveSession:
         """All from which something can still come, by number."""
         self.foreground: RunningCommand | None = None
         """The one that has the shell to itself."""
+        self.starting: set[int] = set()
+        """The numbers of background commands that the shell has been told to start and has not reported yet."""
         self.restarted = False
         """True from a restart until a result has told of it."""
         self.closing = False
         self.closed = trio.Event()
         self._on_unused = on_unused
         self._pump = Pump(workshop.poller, workshop.buffer, self.recorder, self._silent)
-        self._shell: Shell | None = None
-        self._old_shells: list[Shell] = []
-        self._shells = 0
+        self.shells = Shells(info, workshop, self._report, self._shell_ended)
         self._queue: deque[RunningCommand] = deque()
-        self._starting: set[int] = set()
         self._last_number = 0
         self._status = 0
         self._retrying = False
-        self.shell_lock = trio.Lock()
-        """Held while the shell is started or ended."""
+        self._unheard: RunningCommand | None = None
 
     # Its state
 
@@ -94,9 +68,12 @@ class LiveSession:
         self.recorder.tell(lambda: self.workshop.catalog.update_session(info))
 
     def _trouble(self, problem: str | None) -> None:
-        if self.info.state in ("open", "stalled"):
+        if self.info.state == ("open" if problem else "stalled"):
+            state = move(
+                SESSION_MOVES, self.info.state, "stall" if problem else "resume", f"session {self.info.name!r}"
+            )
             # Not into the catalog: that is on the disk that has the trouble.
-            self.info = attrs.evolve(self.info, state="stalled" if problem else "open", problem=problem)
+            self.info = attrs.evolve(self.info, state=state, problem=problem)
         if problem:
             self._pump.pause(self.commands.values())
         else:
@@ -104,110 +81,27 @@ class LiveSession:
                 self._pump.watch(command)
             self._advance()
 
-    async def ensure_shell(self) -> None:
-        """Raise `Closed` if the shell has ended; restart it if the session was created so."""
-        if self.closing or self.info.state in FINAL_STATES:
-            raise Closed(
-                f"session {self.info.name!r} ({self.info.id}) is closed: create another one; its logs stay readable"
-            )
-        if self.info.state != "ended":
-            return
-        if self.info.restart:
-            await self.restart(only_if_ended=True)
-            return
-        by = f"command {self.info.ended_by} ended it" if self.info.ended_by else "it was ended from outside"
-        raise Closed(
-            f"session {self.info.name!r} has no shell: {by}; call restart() for a fresh one, or create_session(restart=True)"
-        )
-
-    async def restart(self, only_if_ended: bool = False) -> None:
-        """A fresh shell under the same session. One that still lives is ended first."""
-        async with self.shell_lock:
-            if self.closing or self.info.state in FINAL_STATES:
-                raise Closed(f"session {self.info.name!r} ({self.info.id}) is closed: create another one")
-            if only_if_ended and self._shell is not None:
-                return
-            for number in list(self._starting):  # about to be forked: they go on
-                await self.commands[number].started.wait()
-            if self._shell is not None:
-                self._shell.kill()
-                await self._shell.exited.wait()
-            await self.open_shell()
-            self.restarted = True
-            self.set_state("restart")
-
     async def open_shell(self) -> None:
         """Start the session's shell. `Broken` if that fails."""
-        self._shells += 1
-        shop, info = self.workshop, self.info
-        shell = await Shell.open(
-            DIALECTS[info.shell],
-            info.id,
-            shop.run_directory / f"{info.id}.{self._shells}",
-            info.cwd,
-            info.env,
-            shop.poller,
-            shop.keeper,
-            self._report,
-            self._shell_exited,
-            shop.open_files,
-        )
-        self._shell = shell
+        await self.shells.open()
         self._status = 0
-
-    @property
-    def shell_pid(self) -> int | None:
-        return self._shell.pid if self._shell else None
-
-    def working_directory(self) -> str:
-        """Where the shell is now."""
-        try:
-            return os.readlink(f"/proc/{self.shell_pid}/cwd")
-        except OSError:
-            return self.info.cwd
 
     # Commands come
 
-    def submit(
-        self,
-        text: str,
-        *,
-        in_shell: bool,
-        labels: Mapping[str, str],
-        env: Mapping[str, str],
-        cwd: str | None,
-        stdin: bool,
-        timeout: float | None,
-        idle_timeout: float | None,
-        detached: bool,
-    ) -> RunningCommand:
-        """Take a checked command into the queue, or start it at once. Nothing is left of it if this raises."""
+    def submit(self, order: Order) -> RunningCommand:
+        """Take a command into the queue, or start it at once. Nothing is left of it if this raises."""
         if len(self._queue) >= self.workshop.limits.queued_commands:
             raise Busy(
                 f"{len(self._queue)} commands wait in session {self.info.name!r} already: see Limits.queued_commands"
             )
         if self.recorder.stalled:
             raise Broken(f"session {self.info.name!r} takes no commands now: {self.info.problem}")
-        assert self._shell is not None
-        command = RunningCommand(
-            self.info.id,
-            self._last_number + 1,
-            text,
-            in_shell=in_shell,
-            labels=labels,
-            state=Queued(time.time()),
-            first_seq=self.transcript.records,
-            env=env,
-            cwd=cwd,
-            stdin=stdin,
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            detached=detached,
-        )
-        command.shell = self._shell
-        at_once = in_shell and self._is_free and not self._starting and not self._queue
+        assert self.shells.now is not None
+        command = RunningCommand(self.info.id, self._last_number + 1, order, self.transcript.records)
+        command.shell = self.shells.now
+        at_once = order.in_shell and self._is_free and not self.starting and not self._queue
         try:
-            if stdin:
+            if order.stdin:
                 command.open_input()
             if at_once:
                 command.open_files(self._status)
@@ -231,11 +125,11 @@ class LiveSession:
 
     @property
     def _is_free(self) -> bool:
-        return self.foreground is None and self._shell is not None and not self.recorder.stalled
+        return self.foreground is None and self.shells.now is not None and not self.recorder.stalled
 
     def _advance(self) -> None:
         """Give the shell what it can take."""
-        while self._queue and self._is_free and not (self._queue[0].in_shell and self._starting):
+        while self._queue and self._is_free and not (self._queue[0].in_shell and self.starting):
             command = self._queue.popleft()
             try:
                 command.open_files(self._status)
@@ -248,14 +142,15 @@ class LiveSession:
                 self.recorder.started(command)
                 self._run(command)
             else:
-                assert self._shell is not None
+                assert self.shells.now is not None
                 self._pump.watch(command)
-                self._starting.add(command.number)
-                self._shell.start(command.request, self._status)
+                self.starting.add(command.number)
+                self.shells.now.start(command.request, self._status)
 
     def _try_later(self) -> None:
-        if self._shell is not None and not self._shell.directory.exists():
-            self._fail(FileNotFoundError(f"the run directory {self._shell.directory} was removed"))
+        shell = self.shells.now
+        if shell is not None and not shell.directory.exists():
+            self._fail(FileNotFoundError(f"the run directory {shell.directory} was removed"))
         elif not self._retrying:
             self._retrying = True
             self._spawn(self._advance_later)
@@ -280,30 +175,21 @@ class LiveSession:
         """Something went wrong that must not: give up the shell, so that whoever waits here gets an answer."""
         LOGGER.error("session %s (%s) failed", self.info.name, self.info.id, exc_info=error)
         self.info = attrs.evolve(self.info, problem=f"{type(error).__name__}: {error}")
-        if self._shell is not None:
-            self._shell.kill()
+        if self.shells.now is not None:
+            self.shells.now.kill()
 
     def _run(self, command: RunningCommand) -> None:
-        assert self._shell is not None
+        assert self.shells.now is not None
         self.foreground = command
         if not self.recorder.stalled:
             self._pump.watch(command)
-        self._shell.run(command.request, self._status)
+        self.shells.now.run(command.request, self._status)
         self._watch_time(command)
 
     def _watch_time(self, command: RunningCommand) -> None:
-        if command.timeout is not None or command.idle_timeout is not None:
-            self._spawn(self._end_in_time, command)
-
-    async def _end_in_time(self, command: RunningCommand) -> None:
-        started_at = trio.current_time()
-        while not command.is_over:
-            until = command.deadline(started_at)
-            if trio.current_time() >= until:
-                await stop(command, self.workshop.census, "timeout", self.workshop.limits.kill_grace_seconds)
-                return
-            with trio.move_on_at(until):
-                await command.over.wait()
+        if command.order.timeout is not None or command.order.idle_timeout is not None:
+            shop = self.workshop
+            self._spawn(stop_in_time, command, shop.census, shop.limits.kill_grace_seconds)
 
     def is_queued(self, command: RunningCommand) -> bool:
         return command in self._queue
@@ -312,6 +198,12 @@ class LiveSession:
         """End a command that still waits in the queue."""
         self._queue.remove(command)
         self._end(command, outcome)
+
+    def end_queue(self) -> None:
+        """End all that waits for the shell, which ends."""
+        outcome = Outcome("session_closed" if self.closing else "shell_died", None)
+        while self._queue:
+            self._end(self._queue.pop(), outcome)
 
     # Reports come
 
@@ -329,21 +221,21 @@ class LiveSession:
             case "o":
                 if command.input is not None:
                     command.input.opened()
-            case "s" if command.number in self._starting:
+            case "s" if command.number in self.starting:
                 command.leader = report.value
                 # Should its reporter be killed, the keeper tells how it ended.
                 number = report.number
                 self.workshop.keeper.expect(report.value, lambda code: self._report(Report("e", number, code)))
-                self._starting.discard(command.number)
+                self.starting.discard(command.number)
                 self.recorder.started(command)
                 self._watch_time(command)
                 self._advance()
-            case "b" if report.value and command.number in self._starting:
+            case "b" if report.value and command.number in self.starting:
                 # The shell could not fork.
-                self._starting.discard(command.number)
+                self.starting.discard(command.number)
                 self._end(command, Outcome("shell_died", None))
             case "e":
-                self._starting.discard(command.number)
+                self.starting.discard(command.number)
                 self._end(command, judge(report.value, command.asked, command.sent_signal))
             case "d" if command is self.foreground:
                 self._status = report.value
@@ -375,47 +267,46 @@ class LiveSession:
             self.recorder.tell(lambda: self.workshop.catalog.update_command_log(command.info))
         del self.commands[command.number]
         self.transcript.wake(command.number)
-        self._dispose_old_shells()
+        self._dispose_shells()
         if self.closed.is_set():
             self.dispose_if_unused()
 
     # The shell ends
 
-    def _shell_exited(self, shell: Shell, exit_code: int) -> None:
-        if shell is not self._shell:
-            return
-        self._shell = None
-        self._old_shells.append(shell)
+    def _shell_ended(self, exit_code: int) -> None:
         culprit, self.foreground = self.foreground, None
         if culprit is not None:
             culprit.ended_shell = True
-            self._end(culprit, judge(exit_code, culprit.asked, culprit.sent_signal))
-        never_started = [*(self.commands[number] for number in self._starting), *self._queue]
-        self._starting.clear()
-        self._queue.clear()
-        for command in never_started:
+            outcome = judge(exit_code, culprit.asked, culprit.sent_signal)
+            self._end(culprit, Outcome("shell_died", None) if culprit is self._unheard else outcome)
+        unborn = [self.commands[number] for number in self.starting]
+        self.starting.clear()
+        for command in unborn:
             self._end(command, Outcome("session_closed" if self.closing else "shell_died", None))
-        self._dispose_old_shells()
-        if not self.closing and self.info.state not in FINAL_STATES:
+        self.end_queue()
+        self._dispose_shells()
+        if not self.closing and self.info.state in OPEN_STATES:
             self.set_state("shell_end", ended_by=culprit.id if culprit else None)
 
-    def _dispose_old_shells(self) -> None:
-        """A shell that has ended still carries the reports of its background commands; the last one lets it go."""
-        for shell in self._old_shells[:]:
-            if not any(command.shell is shell and not command.is_over for command in self.commands.values()):
-                self._old_shells.remove(shell)
-                shell.dispose()
+    def _dispose_shells(self) -> None:
+        self.shells.dispose_earlier({command.shell for command in self.commands.values() if not command.is_over})
 
-    async def end_shell(self, patience: float) -> None:
-        """Let the shell end by itself, its EXIT trap included; kill it after `patience` seconds."""
-        shell = self._shell
-        if shell is None:
-            return
-        shell.end_input()
-        with trio.move_on_after(patience):
-            await shell.exited.wait()
-        shell.kill()
-        await shell.exited.wait()
+    def listen(self) -> None:
+        """Called each second. A shell that waits for its next line although a command of its has not been reported has lost
+        its voice (a function called ``builtin`` can do that): nothing will ever be heard of that command, so the shell is ended.
+        """
+        starting = next(iter(self.starting), None)
+        command = self.foreground or (self.commands[starting] if starting else None)
+        shell = self.shells.now
+        if command is None or shell is None or not shell.is_idle():
+            self._unheard = None
+        elif command is not self._unheard:
+            self._unheard = command  # its report may be on its way
+        else:
+            LOGGER.error(
+                "session %s: its shell can't report the end of command %s; it is ended", self.info.name, command.id
+            )
+            shell.kill()
 
     def dispose_if_unused(self) -> None:
         """After the close: let go of everything once the last detached command is over."""
@@ -432,9 +323,7 @@ class LiveSession:
         for command in list(self.commands.values()):
             self._pump.close(command)
             self._silent(command)
-        for shell in self._old_shells:
-            shell.dispose()
-        self._old_shells.clear()
+        self.shells.dispose_earlier()
         if not self.transcript.closed:
             self.transcript.close()
             self._on_unused()

@@ -17,10 +17,10 @@ from typing import Final
 import attrs
 
 from .errors import SessionsError
-from .lifecycle import SESSION_MOVES, Outcome, finish, move
+from .lifecycle import OPEN_STATES, SESSION_MOVES, Outcome, finish, move
 from .models import CommandInfo, SessionInfo
 from .shell import processes
-from .store.catalog import OPEN_STATES, Catalog
+from .store.catalog import Catalog
 from .store.owners import Owner, take_over
 from .store.reading import TranscriptReader
 from .store.records import GIVEN_UP, LAYOUT, RECORD_BYTES, STDOUT, is_valid, pack, unpack_outcome

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .archive import Archive
+from .lifecycle import OPEN_STATES
 from .models import CommandInfo, Pruned
-from .store.catalog import OPEN_STATES
 from .store.transcript import Transcript
 
 

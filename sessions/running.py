@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Mapping
 
+import attrs
 import trio
 
 from .errors import Broken, Closed
 from .ids import command_id
-from .lifecycle import CommandState, Finished, Reason, start
+from .lifecycle import CommandState, Finished, Queued, Reason, start
 from .models import CommandInfo
 from .shell.pipes import InputPipe, OutputPipe
 from .shell.script import Request
@@ -19,36 +20,34 @@ from .shell.shell import Shell
 from .store.records import STDERR, STDOUT
 
 
+@attrs.frozen(kw_only=True)
+class Order:
+    """What is asked for: a command before it has an id. Its values have been checked."""
+
+    text: str
+    in_shell: bool
+    labels: Mapping[str, str]
+    env: Mapping[str, str]
+    cwd: str | None
+    stdin: bool
+    """Whether it gets a stdin that can be written to."""
+    timeout: float | None
+    """Seconds from its start."""
+    idle_timeout: float | None
+    """Seconds without output."""
+    detached: bool
+
+
 class RunningCommand:
     """A command of a live session. Only its session's `LiveSession` and `Recorder` change it."""
 
-    def __init__(
-        self,
-        session_id: str,
-        number: int,
-        text: str,
-        *,
-        in_shell: bool,
-        labels: Mapping[str, str],
-        state: CommandState,
-        first_seq: int,
-        env: Mapping[str, str],
-        cwd: str | None,
-        stdin: bool,
-        timeout: float | None,
-        idle_timeout: float | None,
-        detached: bool,
-    ) -> None:
+    def __init__(self, session_id: str, number: int, order: Order, first_seq: int) -> None:
         self.id = command_id(session_id, number)
         self.number = number
-        self.state = state
-        self.in_shell = in_shell
-        self.detached = detached
-        self.timeout = timeout
-        """Seconds from its start."""
-        self.idle_timeout = idle_timeout
-        """Seconds without output."""
-        self.request = Request(number, self.id, env, cwd, stdin)
+        self.order = order
+        self.in_shell = order.in_shell
+        self.state: CommandState = Queued(time.time())
+        self.request = Request(number, self.id, order.env, order.cwd, order.stdin)
         self.finished = trio.Event()
         self.over = trio.Event()
         """Set when its shell has reported its end; it is *finished* once that is written down, too."""
@@ -70,8 +69,6 @@ class RunningCommand:
         self.pipes: dict[int, OutputPipe] = {}
         self.input: InputPipe | None = None
         self._session_id = session_id
-        self._text = text
-        self._labels = labels
 
     @property
     def info(self) -> CommandInfo:
@@ -79,16 +76,16 @@ class RunningCommand:
             id=self.id,
             session_id=self._session_id,
             number=self.number,
-            text=self._text,
+            text=self.order.text,
             in_shell=self.in_shell,
-            labels=self._labels,
+            labels=self.order.labels,
             state=self.state,
             first_seq=self.first_seq,
             last_seq=self.last_seq,
             stdout_bytes=self.stdout_bytes,
             stderr_bytes=self.stderr_bytes,
             dropped_bytes=self.dropped_bytes,
-            detached=self.detached,
+            detached=self.order.detached,
         )
 
     @property
@@ -120,8 +117,9 @@ class RunningCommand:
 
     def deadline(self, started_at: float) -> float:
         """When it is to be ended, as things are now; on trio's clock, as is `started_at`."""
-        overall = started_at + (self.timeout if self.timeout is not None else float("inf"))
-        silent = self.last_output_at + (self.idle_timeout if self.idle_timeout is not None else float("inf"))
+        timeout, idle_timeout = self.order.timeout, self.order.idle_timeout
+        overall = started_at + (timeout if timeout is not None else float("inf"))
+        silent = self.last_output_at + (idle_timeout if idle_timeout is not None else float("inf"))
         return min(overall, silent)
 
     def open_input(self) -> None:
@@ -143,11 +141,9 @@ class RunningCommand:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
-                file.write(self._text.encode())
-                if self._text.endswith(
-                    "\\"
-                ):  # at the end of a script, it joins on nothing; sourced, it would be printed
-                    file.write(b"\n")
+                file.write(self.order.text.encode())
+                if self.order.text.endswith("\\"):
+                    file.write(b"\n")  # at the end of a script, it joins on nothing; sourced, it would be printed
             if not self.in_shell:
                 assert self.shell is not None
                 self.shell.write_starter(self.request, status)

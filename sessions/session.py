@@ -7,18 +7,18 @@ from collections.abc import Mapping
 
 import trio
 
-from . import stopping
 from .archive import Archive
 from .arguments import check_cwd, check_env, check_grace, check_input, check_labels, check_seconds, check_text
 from .closing import close_session
 from .command import Command
 from .errors import Closed, CommandFailed, Conflict
 from .facts import SessionFacts
+from .lifecycle import OPEN_STATES
 from .live import LiveSession
 from .models import Logs, Result, SessionInfo
 from .reading_logs import Selection, read_logs
-from .running import RunningCommand
-from .store.catalog import OPEN_STATES
+from .restarting import ensure_shell, restart
+from .running import Order, RunningCommand
 from .streams import Callback, Callbacks, RecordStream
 
 SHOWN_BYTES = 2000
@@ -82,7 +82,7 @@ class Session(SessionFacts):
         """
         callbacks = Callbacks(on_stdout, on_stderr)
         live = await self._ready("run commands in")
-        await live.ensure_shell()
+        await ensure_shell(live)
         running = self._submit(live, text, True, stdin, timeout, idle_timeout, env, cwd, labels, False)
         command = Command(self.archive, running.info, running)
         try:
@@ -127,13 +127,13 @@ class Session(SessionFacts):
         if detach and in_shell:
             raise Conflict("a command in the shell can't outlive it: leave out detach or in_shell")
         live = await self._ready("run commands in")
-        await live.ensure_shell()
+        await ensure_shell(live)
         running = self._submit(live, text, in_shell, stdin, timeout, idle_timeout, env, cwd, labels, detach)
         return Command(self.archive, running.info, running)
 
     async def _ready(self, verb: str) -> LiveSession:
         await trio.lowlevel.checkpoint()
-        if self._live is None:
+        if self._live is None or self._live.info.state not in OPEN_STATES:
             self._info = self.archive.session(self.id)
             if self._info.state not in OPEN_STATES:
                 raise Closed(
@@ -156,17 +156,18 @@ class Session(SessionFacts):
         detached: bool,
     ) -> RunningCommand:
         feed = None if isinstance(stdin, bool) else check_input(stdin)
-        running = live.submit(
-            check_text(text),
+        order = Order(
+            text=check_text(text),
             in_shell=in_shell,
             labels=check_labels(labels) if labels else {},
             env=check_env(env) if env else {},
-            cwd=check_cwd(cwd, live.working_directory()) if cwd is not None else None,
+            cwd=check_cwd(cwd, live.shells.working_directory()) if cwd is not None else None,
             stdin=stdin is not False,
             timeout=check_seconds("timeout", timeout),
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
             detached=detached,
         )
+        running = live.submit(order)
         if feed is not None:
             live.workshop.nursery.start_soon(running.feed, feed)
         return running
@@ -218,13 +219,10 @@ class Session(SessionFacts):
     async def restart(self) -> None:
         """Give it a fresh shell: its first directory and environment, no functions, no variables. Its log goes on.
 
-        A shell that still lives is ended first, with the command that it runs; background commands go on.
+        A shell that still lives is ended first, with the command that it runs and those that wait for it; background commands go on.
         """
         live = await self._ready("restart")
-        foreground = live.foreground
-        if foreground is not None:
-            await stopping.stop(foreground, live.workshop.census, "killed", live.workshop.limits.kill_grace_seconds)
-        await live.restart()
+        await restart(live)
 
     async def close(self, grace: float | None = None) -> None:
         """End every process in it, except commands that were started with ``detach``. Its logs stay.

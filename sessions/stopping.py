@@ -19,7 +19,7 @@ import trio
 from .lifecycle import Reason
 from .running import RunningCommand
 from .shell import processes
-from .shell.processes import Seen
+from .shell.processes import Memory, Seen
 
 INTERRUPT_SECONDS: Final = 0.05
 """Between two interrupts."""
@@ -69,13 +69,29 @@ async def sweep_command(command_id: str, census: Census, grace: float) -> None:
 
 async def stop(command: RunningCommand, census: Census, reason: Reason, grace: float) -> None:
     """End a command that has started, and all that it started. Returns when its end is reported and nothing of it is left."""
+    memory = Memory(lambda seen: belonging(command, seen))
+    if not command.is_over:
+        # Before the first signal: afterwards, what lost its parents by it could not be told from another's.
+        memory.find(await census.take())
     if not command.is_over:
         command.asked = command.asked or reason
         if command.in_shell:
             await stop_in_shell(command, census, grace)
         else:
             await stop_beside(command, census, grace)
-    await sweep(census, lambda seen: belonging(command, seen), grace)
+    await sweep(census, memory.find, grace)
+
+
+async def stop_in_time(command: RunningCommand, census: Census, grace: float) -> None:
+    """End a command that has started when its time is over, or it has been silent for too long."""
+    started_at = trio.current_time()
+    while not command.is_over:
+        until = command.deadline(started_at)
+        if trio.current_time() >= until:
+            await stop(command, census, "timeout", grace)
+            return
+        with trio.move_on_at(until):
+            await command.over.wait()
 
 
 def belonging(command: RunningCommand, seen: Sequence[Seen]) -> list[Seen]:

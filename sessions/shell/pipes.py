@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import errno
 import fcntl
 import os
 import secrets
 import stat
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -143,6 +145,10 @@ class InputPipe:
             os.close(self._descriptor)
 
 
+READ_CALLS: Final = {"x86_64": "0", "aarch64": "63", "riscv64": "63"}
+"""The number of the system call read(2)."""
+
+
 class ControlPipe:
     """The writing end of a shell's stdin. Keeps what the pipe can't take yet."""
 
@@ -189,3 +195,20 @@ class ControlPipe:
             if self._watched:
                 self._poller.forget(self._descriptor)
             os.close(self._descriptor)
+
+    def is_awaited_by(self, pid: int) -> bool:
+        """Whether this process sits in a read of this pipe, and there is nothing in it. False where the kernel doesn't tell."""
+        if self.closed or self._rest:
+            return False
+        unread = array.array("i", [0])
+        fcntl.ioctl(self._descriptor, termios.FIONREAD, unread)
+        if unread[0]:
+            return False
+        try:
+            with open(f"/proc/{pid}/syscall") as file:
+                call, first_argument, *_ = [*file.read().split(), "", ""]
+            if call != READ_CALLS.get(os.uname().machine):
+                return False
+            return os.stat(f"/proc/{pid}/fd/{int(first_argument, 16)}").st_ino == os.fstat(self._descriptor).st_ino
+        except (OSError, ValueError):
+            return False

@@ -125,6 +125,22 @@ def of_command(
     return [seen for seen in with_descendants(processes, chosen) if seen.pid != shell]
 
 
+class Memory:
+    """Finds what belongs to something, also what lost the parents by which it was found at an earlier look."""
+
+    def __init__(self, find: Callable[[list[Seen]], list[Seen]]) -> None:
+        self._find = find
+        self._known: set[Process] = set()
+
+    def find(self, seen: list[Seen]) -> list[Seen]:
+        found = self._find(seen)
+        pids = {one.pid for one in found}
+        strays = with_descendants(seen, lambda one: one.pid not in pids and one.process in self._known)
+        found += [stray for stray in strays if stray.pid not in pids]
+        self._known.update(one.process for one in found)
+        return found
+
+
 def send(processes: Iterable[Seen], number: int) -> None:
     """Signal each of them that is still the same process; who must be able to act on it is also continued."""
     import psutil

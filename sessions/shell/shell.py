@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import signal
 from collections.abc import Callable, Mapping
@@ -135,6 +134,10 @@ class Shell:
         if self._control is not None:
             self._control.close()
 
+    def is_idle(self) -> bool:
+        """Whether it waits for its next control line, and none is on the way."""
+        return self._control is not None and self._control.is_awaited_by(self.pid)
+
     def path(self, number: int) -> str:
         """Where the files of command `number` begin."""
         return f"{self.directory}/{number}"
@@ -165,11 +168,3 @@ class Shell:
             os.close(self._reports)
             self._reports = -1
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def raise_open_files() -> int:
-    """Let this process have as many descriptors as it may: two a running command. Returns the soft limit from before."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return soft

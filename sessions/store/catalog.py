@@ -66,8 +66,6 @@ END;
 CHECKPOINT_WRITES: Final = 2000
 """After so many changes the write-ahead log (about 20 KiB a change) is worth moving into the file: in a thread, for it syncs."""
 
-OPEN_STATES: Final = ("open", "stalled", "ended")
-
 
 class ClosedDatabase:
     """Stands where the connection was."""

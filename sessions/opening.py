@@ -1,0 +1,148 @@
+"""The life of an engine: what is made before it, and what is left when it ends, which is nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import trio
+
+from . import recovery
+from .archive import Archive
+from .engine import Engine
+from .errors import Broken, Invalid
+from .ids import encode
+from .lifecycle import OPEN_STATES
+from .models import Limits
+from .shell.descriptors import raise_limit, restore_limit
+from .shell.keeper import Keeper
+from .shell.pipes import make_run_directory
+from .shell.poller import Poller
+from .stopping import Census
+from .store.catalog import Catalog
+from .store.owners import claim, dead_owners
+from .workshop import Workshop
+
+LISTEN_SECONDS: Final = 1.0
+"""Between two looks for shells that have lost their voice."""
+
+
+def default_root() -> Path:
+    """``$SESSIONS_HOME``, else ``$XDG_STATE_HOME/sessions``, else ``~/.local/state/sessions``."""
+    home = os.environ.get("SESSIONS_HOME")
+    if home:
+        return Path(home)
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "sessions"
+
+
+async def listen_to_shells(archive: Archive) -> None:
+    while True:
+        await trio.sleep(LISTEN_SECONDS)
+        for session in list(archive.live.values()):
+            session.listen()
+
+
+class open_engine:
+    """An engine on `root`, for as long as the block lasts. At its end all its sessions are closed and all their processes ended.
+
+    :param root: the state directory; by default ``$SESSIONS_HOME``, else ``$XDG_STATE_HOME/sessions``, else
+        ``~/.local/state/sessions``. Several engines, also of several programs, may share one.
+    :param limits: see `Limits`.
+
+    What a crashed engine left on this root is cleaned up: its processes are ended, its commands marked as lost.
+
+    ::
+
+        async with sessions.open_engine() as engine:
+            session = await engine.create_session("build")
+            print((await session.run("echo hello")).stdout)
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None, *, limits: Limits | None = None) -> None:
+        if root is not None and (not isinstance(root, str | os.PathLike) or "\0" in os.fspath(root)):
+            raise Invalid(f"root {root!r} is no path: pass a str or a Path")
+        self._root = Path(root).expanduser().absolute() if root is not None else default_root().absolute()
+        self._limits = limits or Limits()
+
+    async def __aenter__(self) -> Engine:
+        root = self._root
+        try:
+            (root / "sessions").mkdir(mode=0o700, parents=True, exist_ok=True)
+            catalog = Catalog(root / "catalog.sqlite3")
+            for dead in dead_owners(root):
+                await trio.to_thread.run_sync(recovery.recover, root, catalog, dead)
+            for info in catalog.list_sessions():
+                if info.state in OPEN_STATES:  # whose owner's file is gone
+                    await trio.to_thread.run_sync(recovery.check_owner, root, catalog, info)
+            run_directory = make_run_directory(root)
+            owner = claim(root, encode(int.from_bytes(os.urandom(7), "big"), 10), run_directory)
+        except OSError as error:
+            raise Broken(f"the root {root} can't be used: {error}") from error
+        poller = Poller()
+        self._poller = poller
+        self._closing = trio.CancelScope(shield=True)
+        self._owner = owner
+        self._catalog = catalog
+        self._keeper = Keeper(poller, run_directory)
+        # Entered by hand, so that what the caller's block raises does not come out wrapped in an exception group.
+        self._nursery_manager = trio.open_nursery()
+        self._nursery = await self._nursery_manager.__aenter__()
+        services = await self._nursery.start(self._serve)
+        services.start_soon(poller.run)
+        catalog.on_checkpoint_due = lambda: services.start_soon(trio.to_thread.run_sync, catalog.checkpoint)
+        workshop = Workshop(
+            catalog,
+            poller,
+            self._keeper,
+            Census(),
+            self._limits,
+            services,
+            run_directory,
+            raise_limit(),
+        )
+        archive = Archive(root, catalog, lambda info: recovery.check_owner(root, catalog, info))
+        services.start_soon(listen_to_shells, archive)
+        self._engine = Engine(root, self._limits, owner, archive, workshop)
+        return self._engine
+
+    async def _serve(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        """Home of the engine's own tasks: shielded, since they are needed for ending things when the caller is cancelled."""
+        try:
+            with trio.CancelScope(shield=True) as self._services:
+                async with trio.open_nursery() as services:
+                    task_status.started(services)
+                    await trio.sleep_forever()
+        except BaseException:
+            # A bug: without these tasks nothing can be ended in good order. The keeper still ends all processes.
+            self._closing.cancel()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            with self._closing:
+                await self._engine.close()
+            with trio.CancelScope(shield=True):
+                await self._keeper.close()
+        finally:
+            self._services.cancel()
+            self._nursery.cancel_scope.cancel()
+            # If a task of the engine failed, the block was cancelled for it: then the group tells of that failure.
+            from_nursery = isinstance(error, trio.Cancelled)
+            try:
+                await self._nursery_manager.__aexit__(
+                    kind if from_nursery else None, error if from_nursery else None, traceback if from_nursery else None
+                )
+            finally:
+                self._poller.close()
+                self._catalog.close()
+                restore_limit()
+                recovery.remove_run_directory(self._owner.run_directory)
+                if self._engine.all_is_written:
+                    self._owner.release()
+                else:
+                    self._owner.drop()  # the next engine finds it, and marks what could not be written as lost

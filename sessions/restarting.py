@@ -1,0 +1,49 @@
+"""A session's shell has ended, or is to: a fresh one under the same session, or an error that says who ended the old one."""
+
+from __future__ import annotations
+
+from .errors import Closed
+from .lifecycle import OPEN_STATES
+from .live import LiveSession
+from .stopping import stop
+
+
+async def ensure_shell(session: LiveSession) -> None:
+    """Raise `Closed` if the shell has ended; restart it if the session was created so."""
+    if session.shells.lock.locked() and not session.closing:
+        async with session.shells.lock:  # it is being restarted
+            pass
+    check_open(session)
+    if session.info.state != "ended":
+        return
+    if session.info.restart:
+        await restart(session, only_if_ended=True)
+        return
+    by = f"command {session.info.ended_by} ended it" if session.info.ended_by else "it was ended from outside"
+    raise Closed(
+        f"session {session.info.name!r} has no shell: {by}; call restart() for a fresh one, or create_session(restart=True)"
+    )
+
+
+def check_open(session: LiveSession) -> None:
+    info = session.info
+    if session.closing or info.state not in OPEN_STATES:
+        raise Closed(f"session {info.name!r} ({info.id}) is closed: create another one; its logs stay readable")
+
+
+async def restart(session: LiveSession, only_if_ended: bool = False) -> None:
+    """End the shell if it lives, with the command that it runs and those that wait for it, and open a fresh one."""
+    async with session.shells.lock:
+        check_open(session)
+        if only_if_ended and session.shells.now is not None:
+            return
+        session.end_queue()
+        if session.foreground is not None:
+            shop = session.workshop
+            await stop(session.foreground, shop.census, "killed", shop.limits.kill_grace_seconds)
+        for number in list(session.starting):  # about to be forked: they go on
+            await session.commands[number].started.wait()
+        await session.shells.kill()
+        await session.open_shell()
+        session.restarted = True
+        session.set_state("restart")
