@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,9 @@ class Log(Protocol):
     def is_over(self, number: int | None, late: bool) -> bool:
         """Whether nothing more can come from this command (None: from this session)."""
 
+    async def check_owner(self) -> None:
+        """See to it that `is_over` becomes true if the engine that writes here is dead."""
+
     def close(self) -> None: ...
 
 
@@ -54,6 +57,9 @@ class OwnLog:
             return self._session.transcript.closed
         command = self._session.commands.get(number)
         return command is None or (command.is_finished and not late)
+
+    async def check_owner(self) -> None:
+        pass
 
     def close(self) -> None:
         self._session.transcript.release()
@@ -79,11 +85,15 @@ class StoredLog:
         session = self._archive.catalog.find_session(self._session_id)
         if session is None or session.state not in OPEN_STATES:
             return True
-        self._archive.check_owner(session)
         if number is None:
             return False
         command = self._archive.catalog.get_command(self._session_id, number)
         return command is None or (command.finished_at is not None and not late)
+
+    async def check_owner(self) -> None:
+        session = self._archive.catalog.find_session(self._session_id)
+        if session is not None and session.state in OPEN_STATES:
+            await self._archive.check_owner(session)
 
     def close(self) -> None:
         self.reader.close()
@@ -92,7 +102,7 @@ class StoredLog:
 class Archive:
     """All that a root holds, seen from one engine."""
 
-    def __init__(self, root: Path, catalog: Catalog, check_owner: Callable[[SessionInfo], None]) -> None:
+    def __init__(self, root: Path, catalog: Catalog, check_owner: Callable[[SessionInfo], Awaitable[None]]) -> None:
         self.root = root
         self.catalog = catalog
         self.check_owner = check_owner
@@ -125,11 +135,16 @@ class Archive:
             raise NotFound(f"no command has the id {command_id!r}: list_commands() shows those there are")
         if info.expired:
             raise Expired(f"command {command_id} has expired: retention has removed its log")
+        return info
+
+    async def command_now(self, command_id: str) -> CommandInfo:
+        """The same, and what a dead engine left is lost, not running."""
+        info = self.command(command_id)
         if info.finished_at is None and info.session_id not in self.live:
             session = self.catalog.find_session(info.session_id)
             if session is not None:
-                self.check_owner(session)
-                info = self.catalog.get_command(info.session_id, info.number) or info
+                await self.check_owner(session)
+                return self.command(command_id)
         return info
 
     def session(self, name_or_id: str) -> SessionInfo:
@@ -138,11 +153,14 @@ class Archive:
         if info is None:
             raise NotFound(f"no session has the name or id {name_or_id!r}: list_sessions() shows those there are")
         live = self.live.get(info.id)
-        if live is not None:
-            return live.info
-        if info.state in OPEN_STATES:
-            self.check_owner(info)
-            info = self.catalog.find_session(info.id) or info
+        return live.info if live is not None else info
+
+    async def session_now(self, name_or_id: str) -> SessionInfo:
+        """The same, and what a dead engine left is lost, not open."""
+        info = self.session(name_or_id)
+        if info.state in OPEN_STATES and info.id not in self.live:
+            await self.check_owner(info)
+            return self.session(info.id)
         return info
 
     def list_commands(

@@ -66,7 +66,7 @@ class Command(CommandFacts):
             self._info, self._running = self._running.info, None
         if self._running is None:
             self._running = self.archive.running(self.id)
-            self._info = self.archive.command(self.id)
+            self._info = await self.archive.command_now(self.id)
         return self
 
     # Waiting
@@ -176,12 +176,12 @@ class Command(CommandFacts):
 
     # Acting on it
 
-    def _mine(self, verb: str) -> RunningCommand | None:
+    async def _mine(self, verb: str) -> RunningCommand | None:
         """The command if something can be done to it, None if it is finished; `Conflict` if it is another engine's."""
         if self._running is None:
             self._running = self.archive.running(self.id)
         if self._running is None and self._info.finished_at is None:
-            self._info = self.archive.command(self.id)
+            self._info = await self.archive.command_now(self.id)
             if self._info.finished_at is None:
                 raise Conflict(f"command {self.id} belongs to another engine: {verb} it there")
         return self._running
@@ -189,7 +189,7 @@ class Command(CommandFacts):
     async def send_input(self, data: bytes | str) -> None:
         """Write to its stdin; waits while it doesn't read. `Conflict` without ``stdin=True``, `Closed` once it is closed."""
         payload = check_input(data)
-        pipe = self._input("send input to")
+        pipe = await self._input("send input to")
         if pipe is None:
             raise Closed(f"command {self.id} is finished: it reads no more input")
         await pipe.send(payload, f"command {self.id}")
@@ -197,13 +197,13 @@ class Command(CommandFacts):
     async def close_input(self) -> None:
         """End of its stdin. Harmless if it is closed already."""
         await trio.lowlevel.checkpoint()
-        pipe = self._input("close the input of")
+        pipe = await self._input("close the input of")
         if pipe is not None:
             pipe.finish()
 
-    def _input(self, verb: str) -> InputPipe | None:
+    async def _input(self, verb: str) -> InputPipe | None:
         """Its stdin; None if it is finished. `Conflict` if it has none."""
-        running = self._mine(verb)
+        running = await self._mine(verb)
         if running is not None and not running.request.stdin:
             raise Conflict(f"command {self.id} has no stdin to write to: start it with stdin=True")
         return running.input if running is not None and not running.is_finished else None
@@ -214,7 +214,7 @@ class Command(CommandFacts):
         Harmless on a finished command; a queued one is taken out of the queue.
         """
         await trio.lowlevel.checkpoint()
-        running = self._mine("interrupt")
+        running = await self._mine("interrupt")
         if running is not None and not running.is_finished and not self._drop_queued(running):
             live = self.archive.live[self.session_id]
             await stopping.interrupt(running, live.workshop.census)
@@ -223,7 +223,7 @@ class Command(CommandFacts):
         """Send a signal to its processes, never to its session's shell. Harmless on a finished command."""
         number = check_signal(signal)
         await trio.lowlevel.checkpoint()
-        running = self._mine("signal")
+        running = await self._mine("signal")
         if running is None or running.is_finished:
             return
         live = self.archive.live[self.session_id]
@@ -240,7 +240,7 @@ class Command(CommandFacts):
         Harmless on a finished command, but what that left behind is ended too.
         """
         await trio.lowlevel.checkpoint()
-        running = self._mine("kill")
+        running = await self._mine("kill")
         live = self.archive.live.get(self.session_id)
         if live is None:
             return self

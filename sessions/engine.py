@@ -39,6 +39,7 @@ class Engine:
         self._archive = archive
         self._workshop = workshop
         self._closing = False
+        self._pruning = trio.Lock()
         self._creating = 0
         self._created = trio.Event()
         self._all_live: weakref.WeakSet[LiveSession] = weakref.WeakSet()
@@ -101,7 +102,7 @@ class Engine:
         catalog = self._workshop.catalog
         namesake = catalog.find_session(info.name)
         if namesake is not None and namesake.state in OPEN_STATES and namesake.id not in self._archive.live:
-            self._archive.check_owner(namesake)  # a dead engine holds no name
+            await self._archive.check_owner(namesake)  # a dead engine holds no name
         self._creating += 1
         try:
             catalog.add_session(info)
@@ -159,7 +160,7 @@ class Engine:
     async def get_session(self, name_or_id: str) -> Session:
         """The open session of this name, or the one with this id, or the newest that had this name. `NotFound` if there is none."""
         await trio.lowlevel.checkpoint()
-        return self._session(self._archive.session(name_or_id))
+        return self._session(await self._archive.session_now(name_or_id))
 
     async def list_sessions(
         self, *, state: str | None = None, labels: Mapping[str, str] | None = None
@@ -170,7 +171,8 @@ class Engine:
             raise Invalid(f"state {state!r} is none: say one of {', '.join(map(repr, SESSION_STATES))}")
         infos = self._archive.catalog.list_sessions(None, check_labels(labels))
         sessions = [
-            self._session(self._archive.session(info.id) if info.state in OPEN_STATES else info) for info in infos
+            self._session(await self._archive.session_now(info.id) if info.state in OPEN_STATES else info)
+            for info in infos
         ]
         return [session for session in sessions if state is None or session.state == state]
 
@@ -195,7 +197,8 @@ class Engine:
     async def get_command(self, command_id: str) -> Command:
         """A command of this root, long finished ones too. `NotFound` if there is none, `Expired` if retention has removed it."""
         await trio.lowlevel.checkpoint()
-        return Command(self._archive, self._archive.command(command_id), self._archive.running(command_id))
+        info = await self._archive.command_now(command_id)
+        return Command(self._archive, info, self._archive.running(command_id))
 
     async def list_commands(
         self,
@@ -218,7 +221,7 @@ class Engine:
         if state != "finished":
             for info in self._archive.catalog.list_sessions():
                 if info.state in OPEN_STATES and info.id not in self._archive.live:
-                    self._archive.check_owner(info)  # what a dead engine left shows as lost, not as running
+                    await self._archive.check_owner(info)  # what a dead engine left shows as lost, not as running
         infos = self._archive.list_commands(chosen, state, check_labels(labels), limit, before)
         return [Command(self._archive, info, self._archive.running(info.id)) for info in infos]
 
@@ -251,7 +254,8 @@ class Engine:
         if older_than is None and keep_bytes is None:
             raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
         await trio.lowlevel.checkpoint()
-        return retention.prune(self._archive, older_than, keep_bytes)
+        async with self._pruning:
+            return await retention.prune(self._archive, older_than, keep_bytes)
 
     async def close(self) -> None:
         """Close all sessions and end all processes."""

@@ -118,7 +118,7 @@ class Follower:
             return
         polled = group.log.polled
         # Another process may add something at any time, so ask before reading: what was over by then is read whole now.
-        ended = group.ended(self._late) if polled and group.fruitless % OWNER_CHECKS == 0 else []
+        ended = group.ended(self._late) if polled else []
         items = group.cursor.read()
         session_id = group.log.reader.session_id
         for number, record in items:
@@ -150,6 +150,8 @@ class Follower:
             await self._bell.wait()
         for group in self._groups:
             if group.log.polled:
+                if group.fruitless % OWNER_CHECKS == 1:
+                    await group.log.check_owner()
                 self._flag(group)
 
     def close(self) -> None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import trio
 
-from . import recovery
 from .archive import Archive
 from .engine import Engine
 from .errors import Broken, Invalid
 from .ids import encode
 from .lifecycle import OPEN_STATES
-from .models import Limits
+from .models import Limits, SessionInfo
+from .recovery import recover, remove_run_directory
 from .shell.descriptors import raise_limit, restore_limit
 from .shell.keeper import Keeper
 from .shell.pipes import make_run_directory
 from .shell.poller import Poller
 from .stopping import Census
 from .store.catalog import Catalog
-from .store.owners import claim, dead_owners
+from .store.owners import Owner, claim, dead_owners, take_over
 from .workshop import Workshop
 
 LISTEN_SECONDS: Final = 1.0
@@ -36,6 +37,22 @@ def default_root() -> Path:
         return Path(home)
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "sessions"
+
+
+async def check_owner(root: Path, info: SessionInfo) -> None:
+    """Recover the session's engine if that is dead."""
+    owner = take_over(root, info.engine_id)
+    if owner is not None:
+        await trio.to_thread.run_sync(recover_apart, root, owner)
+
+
+def recover_apart(root: Path, owner: Owner) -> None:
+    """Recover beside a working engine: in a thread, so with a connection of its own."""
+    catalog = Catalog(root / "catalog.sqlite3")
+    try:
+        recover(root, catalog, owner)
+    finally:
+        catalog.close()
 
 
 async def listen_to_shells(archive: Archive) -> None:
@@ -73,10 +90,10 @@ class open_engine:
             (root / "sessions").mkdir(mode=0o700, parents=True, exist_ok=True)
             catalog = Catalog(root / "catalog.sqlite3")
             for dead in dead_owners(root):
-                await trio.to_thread.run_sync(recovery.recover, root, catalog, dead)
+                await trio.to_thread.run_sync(recover, root, catalog, dead)
             for info in catalog.list_sessions():
-                if info.state in OPEN_STATES:  # whose owner's file is gone
-                    await trio.to_thread.run_sync(recovery.check_owner, root, catalog, info)
+                if info.state in OPEN_STATES:
+                    await check_owner(root, info)  # whose file may be gone
             run_directory = make_run_directory(root)
             owner = claim(root, encode(int.from_bytes(os.urandom(7), "big"), 10), run_directory)
         except OSError as error:
@@ -103,7 +120,7 @@ class open_engine:
             run_directory,
             raise_limit(),
         )
-        archive = Archive(root, catalog, lambda info: recovery.check_owner(root, catalog, info))
+        archive = Archive(root, catalog, partial(check_owner, root))
         services.start_soon(listen_to_shells, archive)
         self._engine = Engine(root, self._limits, owner, archive, workshop)
         return self._engine
@@ -141,7 +158,7 @@ class open_engine:
                 self._poller.close()
                 self._catalog.close()
                 restore_limit()
-                recovery.remove_run_directory(self._owner.run_directory)
+                remove_run_directory(self._owner.run_directory)
                 if self._engine.all_is_written:
                     self._owner.release()
                 else:

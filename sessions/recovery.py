@@ -21,7 +21,7 @@ from .lifecycle import OPEN_STATES, SESSION_MOVES, Outcome, finish, move
 from .models import CommandInfo, SessionInfo
 from .shell import processes
 from .store.catalog import Catalog
-from .store.owners import Owner, take_over
+from .store.owners import Owner
 from .store.reading import TranscriptReader
 from .store.records import GIVEN_UP, LAYOUT, RECORD_BYTES, STDOUT, is_valid, pack, unpack_outcome
 from .store.transcript import Transcript
@@ -49,13 +49,6 @@ def recover(root: Path, catalog: Catalog, owner: Owner) -> None:
         owner.drop()
         raise
     owner.release()
-
-
-def check_owner(root: Path, catalog: Catalog, info: SessionInfo) -> None:
-    """Recover the session's engine if that is dead."""
-    owner = take_over(root, info.engine_id)
-    if owner is not None:
-        recover(root, catalog, owner)
 
 
 def end_processes(session_ids: set[str]) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import trio
+
 from .archive import Archive
 from .lifecycle import OPEN_STATES
 from .models import CommandInfo, Pruned
@@ -31,8 +33,8 @@ def held_bytes(command: CommandInfo) -> int:
     return command.stdout_bytes + command.stderr_bytes - command.dropped_bytes
 
 
-def prune(archive: Archive, older_than: float | None, keep_bytes: int | None) -> Pruned:
-    """Blocks for as long as the file system takes."""
+async def prune(archive: Archive, older_than: float | None, keep_bytes: int | None) -> Pruned:
+    """Others run between two commands."""
     catalog = archive.catalog
     now = time.time()
     candidates = [command for command in catalog.prunable() if archive.running(command.id) is None]
@@ -48,23 +50,26 @@ def prune(archive: Archive, older_than: float | None, keep_bytes: int | None) ->
         for command in commands:
             catalog.expire_command(command.session_id, command.number)
             freed += held_bytes(command)
+            await trio.lowlevel.checkpoint()
         session = catalog.find_session(session_id)
         if session is not None and session.state not in OPEN_STATES and not catalog.holds_logs(session_id):
-            archive.remove(session_id)
+            await trio.to_thread.run_sync(archive.remove, session_id)
             removed += 1
         else:
-            free(archive, session_id, commands)
+            await free(archive, session_id, commands)
     if older_than is not None:
         catalog.forget_events(now - older_than)
     return Pruned(len(chosen), removed, freed)
 
 
-def free(archive: Archive, session_id: str, commands: list[CommandInfo]) -> None:
+async def free(archive: Archive, session_id: str, commands: list[CommandInfo]) -> None:
     """Give the bytes of these commands back, in a session that still has others."""
     live = archive.live.get(session_id)
-    if live is not None and not live.transcript.closed:
+    if live is not None:
         for command in commands:
-            live.transcript.give_up(command.number, command.first_seq, held_bytes(command))
+            if not live.transcript.closed:
+                live.transcript.give_up(command.number, command.first_seq, held_bytes(command))
+            await trio.lowlevel.checkpoint()
         return
     directory: Path = archive.directory(session_id)
     if not os.path.isdir(directory):
@@ -78,5 +83,6 @@ def free(archive: Archive, session_id: str, commands: list[CommandInfo]) -> None
     try:
         for command in commands:
             transcript.give_up(command.number, command.first_seq, held_bytes(command))
+            await trio.lowlevel.checkpoint()
     finally:
         transcript.close()

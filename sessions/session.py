@@ -42,7 +42,7 @@ class Session(SessionFacts):
         """Bring the facts of another engine's session up to date."""
         await trio.lowlevel.checkpoint()
         if self._live is None:
-            self._info = self.archive.session(self.id)
+            self._info = await self.archive.session_now(self.id)
         return self
 
     # Running commands
@@ -134,7 +134,7 @@ class Session(SessionFacts):
     async def _ready(self, verb: str) -> LiveSession:
         await trio.lowlevel.checkpoint()
         if self._live is None or self._live.info.state not in OPEN_STATES:
-            self._info = self.archive.session(self.id)
+            self._info = await self.archive.session_now(self.id)
             if self._info.state not in OPEN_STATES:
                 raise Closed(
                     f"session {self.name!r} ({self.id}) is {self.state}: create another one; its logs stay readable"

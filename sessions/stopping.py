@@ -196,6 +196,8 @@ def interrupt_now(command: RunningCommand, everybody: Sequence[Seen]) -> None:
     command.sent_signal = signal.SIGINT
     if command.in_shell:
         assert command.shell is not None
+        if command.shell.dialect.hides_interrupt and not everybody:
+            command.asked = command.asked or "killed"
         command.shell.interrupt(command.request)
     elif command.owns_group and command.leader is not None:
         processes.send_group(command.leader, signal.SIGINT)

@@ -130,6 +130,21 @@ async def test_kill_of_a_finished_command_ends_what_it_left_behind(engine: sessi
     assert (command.exit_code, command.reason) == (0, "exit")
 
 
+@pytest.mark.parametrize("in_shell", [True, False])
+async def test_kill_reaches_who_loses_its_parent_by_it(engine: sessions.Engine, tmp_path: Path, in_shell: bool) -> None:
+    """It carries no mark and has a group of its own: once its parent has gone, nothing shows whose it is."""
+    session = await engine.create_session(cwd=tmp_path)
+    command = await session.run_async(
+        "sh -c 'env -i PATH=$PATH setsid sh -c \"echo \\$\\$ >pids; exec sleep 600\" & sleep 600' &"
+        "until [ -s pids ]; do sleep 0.01; done; echo ready; wait",
+        in_shell=in_shell,
+    )
+    await command.wait_for("ready", timeout=60)
+    [orphan] = alive(tmp_path)
+    await command.kill()
+    assert not orphan.is_running()
+
+
 async def test_kill_spares_the_other_commands(engine: sessions.Engine, tmp_path: Path) -> None:
     session = await engine.create_session(cwd=tmp_path)
     other = (await session.run(START_TREE)).command

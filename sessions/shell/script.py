@@ -56,6 +56,8 @@ class Dialect:
     """True if a background command can be given a process group of its own without a terminal."""
     resends_report: bool
     """True if an interrupt makes the shell throw away control lines that it has read already."""
+    hides_interrupt: bool
+    """True if it reports 0 for a loop of its own that was interrupted."""
 
 
 BASH: Final = Dialect(
@@ -66,6 +68,7 @@ BASH: Final = Dialect(
     reports_by_file=True,
     own_group=True,
     resends_report=False,
+    hides_interrupt=False,
 )
 SH: Final = Dialect(
     name="sh",
@@ -75,6 +78,7 @@ SH: Final = Dialect(
     reports_by_file=False,
     own_group=False,
     resends_report=True,
+    hides_interrupt=False,
 )
 ZSH: Final = Dialect(
     name="zsh",
@@ -85,6 +89,7 @@ ZSH: Final = Dialect(
     reports_by_file=True,
     own_group=False,
     resends_report=False,
+    hides_interrupt=True,
 )
 DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (BASH, SH, ZSH)}
 
