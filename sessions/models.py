@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -36,7 +36,7 @@ class Record:
     dropped_bytes: int = 0
 
 
-@attrs.frozen
+@attrs.frozen(slots=False, eq=False)
 class Logs:
     """What a log held when it was asked for."""
 
@@ -46,6 +46,38 @@ class Logs:
     """Both streams, in the order of arrival."""
     dropped_bytes: int = 0
     """Bytes in the asked range that were given up to keep within the size cap, or are damaged."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Logs):
+            return NotImplemented
+        mine, others = (self.output, self.dropped_bytes), (other.output, other.dropped_bytes)
+        return mine == others and self.stdout == other.stdout and self.stderr == other.stderr
+
+
+class InterleavedLogs(Logs):
+    """The logs of two streams, which are copied out of the output only when they are asked for."""
+
+    def __init__(self, output: bytes, pieces: Sequence[tuple[StreamName, int]], dropped_bytes: int) -> None:
+        """`pieces` says whose bytes `output` is made of, in order: pairs of stream and size."""
+        # Not into the fields of the same names: a cached property looks there first.
+        self.__dict__.update(output=output, dropped_bytes=dropped_bytes)
+        self.__dict__["_pieces"] = pieces
+
+    def _only(self, wanted: StreamName) -> bytes:
+        view, offset, parts = memoryview(self.output), 0, []
+        for stream, size in self.__dict__["_pieces"]:
+            if stream == wanted:
+                parts.append(view[offset : offset + size])
+            offset += size
+        return b"".join(parts)
+
+    @cached_property
+    def stdout(self) -> bytes:
+        return self._only("stdout")
+
+    @cached_property
+    def stderr(self) -> bytes:
+        return self._only("stderr")
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..errors import Expired
 from ..ids import command_id
-from ..models import Logs, Record
+from ..models import InterleavedLogs, Logs, Record
 from .records import GIVEN_UP, KIND_OF, RECORD_BYTES, STDOUT, STREAM_OF, Span, to_ns, unpack
 
 BLOCK_RECORDS: Final = 2048
@@ -285,11 +285,4 @@ def gather(reader: TranscriptReader, spans: list[Span]) -> Logs:
     kinds = {STREAM_OF[span.kind] for span in kept if span.end > span.begin}
     if len(kinds) < 2:
         return Logs(output if kinds == {"stdout"} else b"", output if kinds == {"stderr"} else b"", output, dropped)
-    parts: dict[str, list[memoryview]] = {"stdout": [], "stderr": []}
-    view = memoryview(output)
-    offset = 0
-    for span in kept:
-        size = span.end - span.begin
-        parts[STREAM_OF[span.kind]].append(view[offset : offset + size])
-        offset += size
-    return Logs(b"".join(parts["stdout"]), b"".join(parts["stderr"]), output, dropped)
+    return InterleavedLogs(output, [(STREAM_OF[span.kind], span.end - span.begin) for span in kept], dropped)

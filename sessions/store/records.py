@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..lifecycle import REASONS, Outcome
+from ..models import StreamName
 
 RECORD_BYTES: Final = 24
 BODY: Final = struct.Struct("<QQIBB")
@@ -45,10 +46,10 @@ FINISHED_WITHOUT_CODE: Final = 32
 
 KEPT: Final = 0
 GIVEN_UP: Final = 1
-VALUE_OFFSET: Final = 20
+KIND_OFFSET: Final = 20
 """Where kind, value and check begin in a record: the part that is written again when bytes are given up."""
 
-STREAM_OF: Final = {STDOUT: "stdout", STDERR: "stderr"}
+STREAM_OF: Final[dict[int, StreamName]] = {STDOUT: "stdout", STDERR: "stderr"}
 KIND_OF: Final = {"stdout": STDOUT, "stderr": STDERR}
 
 

@@ -19,7 +19,7 @@ from .records import (
     RECORD_BYTES,
     STARTED,
     STDERR,
-    VALUE_OFFSET,
+    KIND_OFFSET,
     pack,
     pack_outcome,
 )
@@ -106,7 +106,7 @@ class Transcript:
                 freed += span.end - span.begin
         for span in doomed:
             record = pack(span.time_ns, span.end, number, span.kind, GIVEN_UP)
-            os.pwrite(self._index, record[VALUE_OFFSET:], span.seq * RECORD_BYTES + VALUE_OFFSET)
+            os.pwrite(self._index, record[KIND_OFFSET:], span.seq * RECORD_BYTES + KIND_OFFSET)
         begin = end = -1
         for span in doomed:
             if span.begin != end:
