@@ -144,19 +144,17 @@ class Keeper:
         channel.close()
         for waiting in self._waiting.values():
             waiting.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGCONT)  # a command may have stopped it
-        try:
-            descriptor = os.pidfd_open(process.pid)
-        except OSError:
-            await trio.to_thread.run_sync(process.wait)
-            return
-        try:
-            await trio.lowlevel.wait_readable(descriptor)
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-            process.poll()
+        ended = False
+        while not ended:
+            process.send_signal(signal.SIGCONT)  # a command may have stopped it, and may do so again
+            ended = await trio.to_thread.run_sync(wait_a_second, process)
+
+
+def wait_a_second(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1)
+    return process.returncode is not None
 
 
 def exit_code_of(status: int) -> int:

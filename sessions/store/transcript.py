@@ -16,10 +16,10 @@ from .reading import TranscriptReader
 from .records import (
     DROPPED,
     GIVEN_UP,
+    KIND_OFFSET,
     RECORD_BYTES,
     STARTED,
     STDERR,
-    KIND_OFFSET,
     pack,
     pack_outcome,
 )
