@@ -37,7 +37,7 @@ class Engine:
         self.limits = limits
         self._owner = owner
         self._archive = archive
-        self._workshop = workshop
+        self.workshop = workshop
         self._closing = False
         self._pruning = trio.Lock()
         self._creating = 0
@@ -99,7 +99,7 @@ class Engine:
             state="open",
             created_at=time.time(),
         )
-        catalog = self._workshop.catalog
+        catalog = self.workshop.catalog
         namesake = catalog.find_session(info.name)
         if namesake is not None and namesake.state in OPEN_STATES and namesake.id not in self._archive.live:
             await self._archive.check_owner(namesake)  # a dead engine holds no name
@@ -108,7 +108,7 @@ class Engine:
             catalog.add_session(info)
             try:
                 live = LiveSession(
-                    info, self._archive.directory(session_id), self._workshop, lambda: self._forget(session_id)
+                    info, self._archive.directory(session_id), self.workshop, lambda: self._forget(session_id)
                 )
                 try:
                     await live.open_shell()

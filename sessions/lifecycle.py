@@ -7,6 +7,9 @@ A session is *open* while it has a shell. It *stalls* while its log can't be wri
 can. Its shell can *end* (``exit``, ``exec``, killed): then it takes no commands until it is restarted. *closed* and *lost*
 (its engine vanished) are final.
 
+A *space* is a home for sessions: *started* while they may run in it, *paused* while all its processes are stopped where they
+are, *stopped* when it has none. *destroyed* is final.
+
 Each state of a command is a type that holds exactly the facts that exist in it.
 """
 
@@ -20,6 +23,7 @@ import attrs
 from .errors import Conflict
 
 StateName = TypeVar("StateName", bound=str)
+SpaceState: TypeAlias = Literal["started", "stopped", "paused", "destroyed"]
 CommandStateName: TypeAlias = Literal["queued", "running", "finished"]
 SessionState: TypeAlias = Literal["open", "stalled", "ended", "closed", "lost"]
 Reason: TypeAlias = Literal["exit", "signal", "timeout", "killed", "session_closed", "shell_died", "lost"]
@@ -48,6 +52,18 @@ SESSION_MOVES: Final[Mapping[tuple[str, str], SessionState]] = {
     ("open", "lose"): "lost",
     ("stalled", "lose"): "lost",
     ("ended", "lose"): "lost",
+}
+
+
+SPACE_MOVES: Final[Mapping[tuple[str, str], SpaceState]] = {
+    ("started", "stop"): "stopped",
+    ("started", "pause"): "paused",
+    ("paused", "resume"): "started",
+    ("paused", "stop"): "stopped",
+    ("stopped", "start"): "started",
+    ("started", "delete"): "destroyed",
+    ("paused", "delete"): "destroyed",
+    ("stopped", "delete"): "destroyed",
 }
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal as signals
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
 from .errors import Invalid
-from .lifecycle import CommandState, Finished, Outcome, Running, SessionState
+from .lifecycle import CommandState, Finished, Outcome, Running, SessionState, SpaceState
 
 if TYPE_CHECKING:
     from .command import Command
@@ -191,6 +191,35 @@ class SessionInfo:
     """The id of the command that ended its shell, while there is none."""
     problem: str | None = None
     """Why it is stalled, in words."""
+
+
+@attrs.frozen
+class SpaceInfo:
+    """All that is known at one moment of a space: a home for sessions that was made through a door."""
+
+    id: str
+    name: str
+    """Unique among the spaces of its door that are not destroyed."""
+    door: str
+    """The dialect through which it was made."""
+    home: str
+    """Its own directory, below the root."""
+    env: Mapping[str, str]
+    """For all that runs in it."""
+    labels: Mapping[str, str]
+    facts: Mapping[str, Any]
+    """What its door wants to remember, as JSON."""
+    state: SpaceState
+    created_at: float
+    """Unix seconds, UTC."""
+    changed_at: float
+    """When its state changed last."""
+    stop_after: float | None = None
+    """Seconds without use after which it is stopped."""
+    delete_after: float | None = None
+    """Seconds as stopped or paused after which it is deleted."""
+    last_process: int = 0
+    """The highest process number that was given out in it."""
 
 
 @attrs.frozen(slots=False)

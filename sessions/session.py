@@ -38,6 +38,11 @@ class Session(SessionFacts):
         """All its facts at this moment."""
         return self._live.info if self._live is not None else self._info
 
+    @property
+    def shell_pid(self) -> int | None:
+        """The process number of its shell; None if it has none, or belongs to another engine."""
+        return self._live.shells.pid if self._live is not None else None
+
     async def refresh(self) -> Session:
         """Bring the facts of another engine's session up to date."""
         await trio.lowlevel.checkpoint()

@@ -13,6 +13,11 @@ from .shell.shell import Shell
 from .workshop import Workshop
 
 
+def shell_argv(info: SessionInfo) -> tuple[str, ...]:
+    """What is executed for a session's shell. The one place where a tool that isolates a space could be put in front."""
+    return DIALECTS[info.shell].argv
+
+
 class Shells:
     """Opens and ends them. What they say is told to `on_report`, the end of the present one to `on_end` with its exit code."""
 
@@ -50,6 +55,7 @@ class Shells:
         shop, info = self._workshop, self._info
         self.now = await Shell.open(
             DIALECTS[info.shell],
+            shell_argv(info),
             info.id,
             shop.run_directory / f"{info.id}.{self._count}",
             info.cwd,

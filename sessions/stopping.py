@@ -62,6 +62,14 @@ async def sweep(census: Census, find: Callable[[list[Seen]], list[Seen]], grace:
         pause = min(2 * pause, 0.25)
 
 
+async def freeze(census: Census, find: Callable[[list[Seen]], list[Seen]]) -> None:
+    """Stop all processes that `find` picks where they are, until it finds none that still runs."""
+    stopped: set[int] = set()
+    while found := [seen for seen in find(await census.take()) if seen.pid not in stopped]:
+        processes.send(found, signal.SIGSTOP)
+        stopped.update(seen.pid for seen in found)
+
+
 async def sweep_command(command_id: str, census: Census, grace: float) -> None:
     """End whatever a finished command left behind."""
     await sweep(census, lambda seen: processes.of_command(seen, command_id), grace)

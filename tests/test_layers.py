@@ -14,11 +14,11 @@ ROOT = Path(sessions.__file__).parent
 
 ORDER = """
     errors ids lifecycle models facts decoding texts matching wire
-    store.owners store.records store.punch store.reading store.transcript store.catalog
+    store.owners store.records store.punch store.reading store.transcript store.conditions store.schema store.spaces store.catalog
     shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.descriptors shell.shell
     arguments running recorder pumping stopping workshop shells live restarting closing
     archive reading_logs following streams waiting command session
-    recovery retention engine opening
+    recovery retention engine spaces opening
     __init__
     demo
 """.split()

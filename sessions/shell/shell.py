@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import trio
@@ -51,6 +51,7 @@ class Shell:
     async def open(
         cls,
         dialect: Dialect,
+        argv: Sequence[str],
         session_id: str,
         directory: Path,
         cwd: str,
@@ -75,7 +76,7 @@ class Shell:
             environment = {**os.environ, **env, SESSION_MARK: session_id}
             environment.pop("ENV", None)  # a startup file of interactive POSIX shells
             try:
-                shell.pid = await keeper.spawn(dialect.argv, environment, cwd, shell._control.shell_end, shell._exit)
+                shell.pid = await keeper.spawn(argv, environment, cwd, shell._control.shell_end, shell._exit)
             finally:
                 shell._control.close_shell_end()
             shell._control.send(shell._writer.setup(open_files))

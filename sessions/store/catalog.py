@@ -7,61 +7,15 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
-from ..errors import Broken, Closed, Conflict, Corrupt
+from ..errors import Closed, Conflict, Corrupt
 from ..ids import command_id
 from ..lifecycle import CommandState, Finished, Outcome, Queued, Running, SessionState, state_name
 from ..models import CommandInfo, Event, SessionInfo
-
-FORMAT: Final = 1
-BUSY_SECONDS: Final = 1.0
-"""How long another engine's change is waited for, in the event loop; a change takes it 20 µs. Then the write is tried again later."""
-
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS sessions (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, engine_id TEXT NOT NULL, shell TEXT NOT NULL, cwd TEXT NOT NULL,
-    env TEXT NOT NULL, labels TEXT NOT NULL, restart INTEGER NOT NULL, state TEXT NOT NULL, created_at REAL NOT NULL,
-    closed_at REAL, ended_by TEXT, problem TEXT
-) STRICT;
-CREATE INDEX IF NOT EXISTS sessions_by_name ON sessions(name);
-CREATE UNIQUE INDEX IF NOT EXISTS open_names ON sessions(name) WHERE state IN ('open', 'stalled', 'ended');
-CREATE TABLE IF NOT EXISTS commands (
-    session_id TEXT NOT NULL, number INTEGER NOT NULL, text TEXT NOT NULL, in_shell INTEGER NOT NULL,
-    labels TEXT NOT NULL, state TEXT NOT NULL, queued_at REAL NOT NULL, started_at REAL, finished_at REAL, reason TEXT,
-    exit_code INTEGER, first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, stdout_bytes INTEGER NOT NULL,
-    stderr_bytes INTEGER NOT NULL, dropped_bytes INTEGER NOT NULL, detached INTEGER NOT NULL, expired INTEGER NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS commands_by_number ON commands(session_id, number);
-CREATE TABLE IF NOT EXISTS events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, type TEXT NOT NULL, session_id TEXT NOT NULL,
-    command_id TEXT
-) STRICT;
--- Triggers write the events: one statement a change, and no change without its event.
-CREATE TRIGGER IF NOT EXISTS session_created AFTER INSERT ON sessions BEGIN
-    INSERT INTO events (time, type, session_id) VALUES (NEW.created_at, 'session_created', NEW.id);
-END;
-CREATE TRIGGER IF NOT EXISTS session_closed AFTER UPDATE OF state ON sessions
-WHEN OLD.state IN ('open', 'stalled', 'ended') AND NEW.state NOT IN ('open', 'stalled', 'ended') BEGIN
-    INSERT INTO events (time, type, session_id) VALUES (NEW.closed_at, 'session_closed', NEW.id);
-END;
-CREATE TRIGGER IF NOT EXISTS command_queued AFTER INSERT ON commands BEGIN
-    INSERT INTO events (time, type, session_id, command_id)
-    VALUES (NEW.queued_at, 'command_queued', NEW.session_id, NEW.session_id || '-' || NEW.number);
-END;
-CREATE TRIGGER IF NOT EXISTS command_started_at_once AFTER INSERT ON commands WHEN NEW.state = 'running' BEGIN
-    INSERT INTO events (time, type, session_id, command_id)
-    VALUES (NEW.started_at, 'command_started', NEW.session_id, NEW.session_id || '-' || NEW.number);
-END;
-CREATE TRIGGER IF NOT EXISTS command_started AFTER UPDATE OF state ON commands WHEN NEW.state = 'running' BEGIN
-    INSERT INTO events (time, type, session_id, command_id)
-    VALUES (NEW.started_at, 'command_started', NEW.session_id, NEW.session_id || '-' || NEW.number);
-END;
-CREATE TRIGGER IF NOT EXISTS command_finished AFTER UPDATE OF state ON commands WHEN NEW.state = 'finished' BEGIN
-    INSERT INTO events (time, type, session_id, command_id)
-    VALUES (NEW.finished_at, 'command_finished', NEW.session_id, NEW.session_id || '-' || NEW.number);
-END;
-"""
+from .conditions import conditions
+from .schema import BUSY_SECONDS, connect
+from .spaces import SpaceTable
 
 CHECKPOINT_WRITES: Final = 2000
 """After so many changes the write-ahead log (about 20 KiB a change) is worth moving into the file: in a thread, for it syncs."""
@@ -84,29 +38,7 @@ class Catalog:
         self.on_checkpoint_due: Callable[[], None] = lambda: None
         """Called when it is time for `checkpoint`."""
         self._writes = 0
-        try:
-            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA wal_autocheckpoint = 0")
-            version = self._prepare()
-        except sqlite3.DatabaseError as error:
-            raise Broken(
-                f"the catalog {path} can't be opened: {error}; is it a sessions root, and is there space?"
-            ) from error
-        if version > FORMAT:
-            self._db.close()
-            raise Broken(f"{path} has format {version}; this version of sessions reads up to {FORMAT}: update it")
-
-    def _prepare(self) -> int:
-        """Make the tables where there are none; the format's version."""
-        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        if version:
-            return version
-        # Another engine may be doing the same: each statement is one that can be repeated.
-        self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-        return FORMAT
+        self._db = connect(path)
 
     def close(self) -> None:
         self._db.close()
@@ -129,6 +61,10 @@ class Catalog:
         self._writes += 1
         if self._writes % CHECKPOINT_WRITES == 0:
             self.on_checkpoint_due()
+
+    def spaces(self) -> SpaceTable:
+        """The spaces of this root, by the same connection."""
+        return SpaceTable(self._db)
 
     def version(self) -> int:
         """Grows when another connection has changed something."""
@@ -291,16 +227,6 @@ class Catalog:
     def forget_events(self, older_than: float) -> None:
         """Remove events from before this time (Unix seconds)."""
         self._change("DELETE FROM events WHERE time < ?", (older_than,))
-
-
-def conditions(equal: Mapping[str, object], labels: Mapping[str, str] | None) -> tuple[str, list[Any]]:
-    """A WHERE clause and its values; None means "any"."""
-    clauses = [f"{column} = ?" for column, value in equal.items() if value is not None]
-    values: list[Any] = [value for value in equal.values() if value is not None]
-    for key, value in (labels or {}).items():
-        clauses.append("EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND label.value = ?)")
-        values += [key, value]
-    return (" WHERE " + " AND ".join(clauses) if clauses else ""), values
 
 
 def session_of(row: sqlite3.Row) -> SessionInfo:

@@ -1,0 +1,140 @@
+"""Spaces: homes for sessions, which outlive their server and leave nothing when they are deleted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+import trio
+from conftest import leftovers
+
+import sessions
+from sessions.spaces import Space, Spaces, open_spaces
+
+
+@pytest.fixture
+async def spaces(engine: sessions.Engine) -> AsyncIterator[Spaces]:
+    async with open_spaces(engine) as spaces:
+        yield spaces
+
+
+@pytest.fixture
+async def space(spaces: Spaces) -> Space:
+    return await spaces.create("door", "one", env={"WHO": "me"}, labels={"a": "b"})
+
+
+async def test_what_runs_in_a_space_has_its_home_and_its_environment(space: Space) -> None:
+    session = await space.create_session("shell/1 ü")
+    assert (await session.run("echo $WHO $PWD $HOME")).stdout == f"me {space.info.home} {space.info.home}\n"
+    assert session.labels == {"space": "one", "door": "door", "session": "shell/1 ü"}
+    assert space.session("shell/1 ü") is session
+    with pytest.raises(sessions.Conflict, match="already"):
+        await space.create_session("shell/1 ü")
+
+
+async def test_spaces_do_not_see_each_other(spaces: Spaces, space: Space) -> None:
+    await space.create_session("mine")
+    other = await spaces.create("door", "two")
+    with pytest.raises(sessions.NotFound):
+        other.session("mine")
+    with pytest.raises(sessions.NotFound):
+        spaces.get("another door", "one")
+    assert spaces.list("door") == [space, other]
+    assert spaces.list("door", {"a": "b"}) == [space]
+    with pytest.raises(sessions.Conflict, match="one"):
+        await spaces.create("door", "three", name="one")
+
+
+async def test_process_numbers_are_never_used_again(engine: sessions.Engine, space: Space) -> None:
+    first, command = await space.start_process("echo $WHO; exit 3")
+    second, _ = await space.start_process("echo two")
+    assert (first, second) == (1, 2)
+    assert await space.process(1) is command
+    await command.wait()
+    assert ((await command.logs()).stdout, command.exit_code) == (b"me\n", 3)
+    with pytest.raises(sessions.NotFound):
+        await space.process(3)
+    async with open_spaces(engine) as again:  # as after a restart of the server
+        later = again.get("door", "one")
+        assert (await later.process(1)).id == command.id
+        assert (await later.start_process("true"))[0] == 3
+
+
+async def test_a_deleted_space_leaves_its_history_and_nothing_else(
+    engine: sessions.Engine, spaces: Spaces, space: Space
+) -> None:
+    session = await space.create_session("s")
+    command = await session.run_async("echo kept; (setsid sleep 600 &) ; sleep 600")
+    await command.wait_for("kept", timeout=30)
+    await space.delete()
+    assert leftovers({session.id}) == []
+    assert not Path(space.info.home).exists()
+    assert (await (await engine.get_command(command.id)).logs()).stdout == b"kept\n"
+    assert [found.id for found in await engine.list_sessions(labels={"space": "one"})] == [session.id]
+    with pytest.raises(sessions.NotFound):
+        spaces.get("door", "one")
+    await spaces.create("door", "four", name="one")  # its name is free
+
+
+async def test_a_paused_space_stands_still(space: Space) -> None:
+    session = await space.create_session("s")
+    command = await session.run_async("echo on; while :; do echo tick; sleep 0.01; done")
+    await command.wait_for("tick", timeout=30)
+    await space.pause()
+    states = {process.status() for process in leftovers({session.id})}
+    assert states == {psutil.STATUS_STOPPED}
+    with pytest.raises(sessions.Conflict, match="paused"), space.use():
+        pass
+    size = command.size_bytes
+    await trio.testing.wait_all_tasks_blocked(0.2)
+    assert command.size_bytes == size
+    await space.resume()
+    async with command.follow(after=command.info.last_seq) as records:
+        async for record in records:
+            assert b"tick" in record.data
+            break
+    await command.kill()
+
+
+async def test_a_paused_space_can_be_deleted(space: Space) -> None:
+    session = await space.create_session("s")
+    await session.run_async("sleep 600")
+    await space.pause()
+    await space.delete()
+    assert leftovers({session.id}) == []
+
+
+async def test_spaces_outlive_their_server(root: Path) -> None:
+    async with sessions.open_engine(root) as engine, open_spaces(engine) as spaces:
+        space = await spaces.create("door", "one", facts={"size": 3})
+        session = await space.create_session("s")
+        await session.run("echo here >file")
+    async with sessions.open_engine(root) as engine, open_spaces(engine) as spaces:
+        space = spaces.get("door", "one")
+        assert (space.state, space.info.facts) == ("started", {"size": 3})
+        session = await space.create_session("s")
+        assert (await session.run("cat file")).stdout == "here\n"
+
+
+async def test_an_unused_space_is_stopped_then_deleted(spaces: Spaces) -> None:
+    space = await spaces.create("door", "brief", stop_after=0.01, delete_after=0.01)
+    with trio.fail_after(30), space.use():
+        session = await space.create_session("s")
+        assert space.state == "started"
+    with trio.fail_after(30):
+        while Path(space.info.home).exists():
+            await trio.sleep(0.05)
+    assert (space.state, session.state) == ("destroyed", "closed")
+
+
+async def test_a_stopped_space_has_no_sessions_and_can_be_started(space: Space) -> None:
+    session = await space.create_session("s")
+    await session.run("echo here >file")
+    await space.stop()
+    assert (session.state, space.sessions) == ("closed", {})
+    await space.start()
+    assert (await (await space.create_session("s")).run("cat file")).stdout == "here\n"
+    with pytest.raises(sessions.Conflict, match="started"):
+        await space.start()
