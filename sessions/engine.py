@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sqlite3
 import time
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
 from . import retention
 from .archive import Archive
-from .arguments import check_count, check_directory, check_env, check_flag, check_labels, check_shell
+from .arguments import check_count, check_directory, check_env, check_flag, check_labels, check_shell, check_text
 from .closing import close_session, end_detached
 from .command import Command
-from .errors import Broken, Busy, Closed, Conflict, Invalid
-from .ids import check_name, new_session_id
+from .errors import Broken, Busy, Closed, Conflict, Invalid, NotFound
+from .ids import check_name, command_id, new_session_id
 from .lifecycle import OPEN_STATES, SESSION_STATES
 from .live import LiveSession
+from .live_terminal import LiveTerminal
 from .models import Limits, Pruned, SessionInfo
 from .session import Session
 from .store.owners import Owner
 from .streams import EventStream
+from .terminal import Terminal, check_size
 from .workshop import Workshop
+
+Live = TypeVar("Live", bound=LiveSession)
 
 
 class Engine:
@@ -81,24 +87,77 @@ class Engine:
 
             session = await engine.create_session("build", cwd="/src", env={"CC": "clang"})
         """
+        info = self._new_session(name, check_shell(shell), cwd, env, labels, check_flag("restart", restart))
+        live = await self._open(info, LiveSession, lambda live: live.open_shell())
+        return Session(self._archive, info, live)
+
+    async def create_terminal(
+        self,
+        text: str | None = None,
+        *,
+        name: str | None = None,
+        rows: int = 24,
+        columns: int = 80,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Terminal:
+        """Open a terminal: a program that believes that a person sits in front of it.
+
+        :param text: shell text to run in it; an interactive login shell (bash) if left out.
+        :param name: of its session; see `create_session`, also for the other arguments.
+
+        ::
+
+            terminal = await engine.create_terminal("python3 -q")
+            await terminal.send_input("6 * 7\\n")
+            await terminal.wait_for("42")
+        """
+        check_size(rows, columns)
+        argv = ("bash", "-l") if text is None else ("bash", "-c", check_text(text))
+        info = self._new_session(name, "terminal", cwd, env, labels, False)
+        shown = shlex.join(argv) if text is None else text
+        await self._open(info, LiveTerminal, lambda live: live.open_program(shown, argv, rows, columns))
+        return await self.get_terminal(info.id)
+
+    async def get_terminal(self, name_or_id: str) -> Terminal:
+        """The terminal whose session has this name or id; a closed one, too. `NotFound` if there is none."""
+        session = await self.get_session(name_or_id)
+        if session.shell != "terminal":
+            raise NotFound(f"session {session.name!r} is no terminal")
+        info = await self._archive.command_now(command_id(session.id, 1))
+        return Terminal(self._archive, info, self._archive.running(info.id))
+
+    def _new_session(
+        self,
+        name: str | None,
+        shell: str,
+        cwd: str | os.PathLike[str] | None,
+        env: Mapping[str, str] | None,
+        labels: Mapping[str, str] | None,
+        restart: bool,
+    ) -> SessionInfo:
+        session_id = new_session_id()
+        return SessionInfo(
+            id=session_id,
+            name=check_name(name) if name is not None else session_id,
+            engine_id=self.id,
+            shell=shell,
+            cwd=check_directory(cwd),
+            env=check_env(env),
+            labels=check_labels(labels),
+            restart=restart,
+            state="open",
+            created_at=time.time(),
+        )
+
+    async def _open(self, info: SessionInfo, kind: type[Live], start: Callable[[Live], Awaitable[None]]) -> Live:
+        """Register a session and start what it is there for. If that fails, nothing is left of it."""
         await trio.lowlevel.checkpoint()
         if self._closing:
             raise Closed("the engine is closing: it opens no sessions")
         if len(self._archive.live) >= self.limits.sessions:
             raise Busy(f"{len(self._archive.live)} sessions are open: close some, or raise Limits.sessions")
-        session_id = new_session_id()
-        info = SessionInfo(
-            id=session_id,
-            name=check_name(name) if name is not None else session_id,
-            engine_id=self.id,
-            shell=check_shell(shell),
-            cwd=check_directory(cwd),
-            env=check_env(env),
-            labels=check_labels(labels),
-            restart=check_flag("restart", restart),
-            state="open",
-            created_at=time.time(),
-        )
         catalog = self.workshop.catalog
         namesake = catalog.find_session(info.name)
         if namesake is not None and namesake.state in OPEN_STATES and namesake.id not in self._archive.live:
@@ -107,28 +166,26 @@ class Engine:
         try:
             catalog.add_session(info)
             try:
-                live = LiveSession(
-                    info, self._archive.directory(session_id), self.workshop, lambda: self._forget(session_id)
-                )
+                live = kind(info, self._archive.directory(info.id), self.workshop, lambda: self._forget(info.id))
                 try:
-                    await live.open_shell()
+                    await start(live)
                 except BaseException:
                     live.dispose()
                     raise
             except BaseException:
-                catalog.delete_session(session_id)
-                self._archive.remove(session_id)
+                catalog.delete_session(info.id)
+                self._archive.remove(info.id)
                 raise
         except (OSError, sqlite3.OperationalError) as error:
             raise Broken(f"session {info.name!r} can't be created in {self.root}: {error}") from error
         else:
-            self._archive.live[session_id] = live
+            self._archive.live[info.id] = live
             self._all_live.add(live)
         finally:
             self._creating -= 1
             self._created.set()
             self._created = trio.Event()
-        return Session(self._archive, info, live)
+        return live
 
     def _forget(self, session_id: str) -> None:
         self._archive.live.pop(session_id, None)

@@ -11,6 +11,7 @@ from .recorder import Recorder
 from .running import RunningCommand
 from .shell.pipes import BIG_PIPE_BYTES, OutputPipe
 from .shell.poller import Poller
+from .shell.pseudoterminal import Screen
 
 
 class Pump:
@@ -38,12 +39,12 @@ class Pump:
             for pipe in command.pipes.values():
                 self._forget(pipe)
 
-    def _forget(self, pipe: OutputPipe) -> None:
+    def _forget(self, pipe: OutputPipe | Screen) -> None:
         if pipe.descriptor in self._watched:
             self._watched.discard(pipe.descriptor)
             self._poller.forget(pipe.descriptor)
 
-    def _read(self, command: RunningCommand, kind: int, pipe: OutputPipe) -> int | None:
+    def _read(self, command: RunningCommand, kind: int, pipe: OutputPipe | Screen) -> int | None:
         """Log what a pipe has now; how much that was, 0 at its end. Calls `on_end` when a command's last pipe has ended."""
         size = pipe.read_into(self._buffer)
         if size:
@@ -56,7 +57,7 @@ class Pump:
                 self._on_end(command)
         return size
 
-    def _close(self, command: RunningCommand, kind: int, pipe: OutputPipe) -> None:
+    def _close(self, command: RunningCommand, kind: int, pipe: OutputPipe | Screen) -> None:
         self._forget(pipe)
         pipe.close()
         del command.pipes[kind]

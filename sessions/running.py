@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Mapping
 
@@ -15,6 +16,7 @@ from .ids import command_id
 from .lifecycle import CommandState, Finished, Queued, Reason, start
 from .models import CommandInfo
 from .shell.pipes import InputPipe, OutputPipe
+from .shell.pseudoterminal import Screen
 from .shell.script import Request
 from .shell.shell import Shell
 from .store.records import STDERR, STDOUT
@@ -61,12 +63,14 @@ class RunningCommand:
         """Why we are ending it."""
         self.sent_signal: int | None = None
         """The last signal that we sent it."""
+        self.end_signal = signal.SIGTERM
+        """What it is asked to end by before it is killed."""
         self.ended_shell = False
         self.last_output_at = 0.0
         """On trio's clock."""
         self.stdout_bytes = self.stderr_bytes = self.dropped_bytes = 0
         self.first_seq = self.last_seq = self.finished_seq = self.oldest_kept_seq = first_seq
-        self.pipes: dict[int, OutputPipe] = {}
+        self.pipes: dict[int, OutputPipe | Screen] = {}
         self.input: InputPipe | None = None
         self._session_id = session_id
 

@@ -133,8 +133,8 @@ async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -
 async def stop_beside(command: RunningCommand, census: Census, grace: float) -> None:
     with trio.move_on_after(grace):
         await command.started.wait()
-        command.sent_signal = signal.SIGTERM
-        await send(command, census, signal.SIGTERM)
+        command.sent_signal = command.end_signal
+        await send(command, census, command.end_signal)
         await command.over.wait()
     while not command.is_over:
         command.sent_signal = signal.SIGKILL

@@ -15,9 +15,9 @@ ROOT = Path(sessions.__file__).parent
 ORDER = """
     errors ids lifecycle models facts decoding texts matching wire
     store.owners store.records store.punch store.reading store.transcript store.conditions store.schema store.spaces store.catalog
-    shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.descriptors shell.shell
-    arguments running recorder pumping stopping workshop shells live restarting closing
-    archive reading_logs following streams waiting command session
+    shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.descriptors shell.pseudoterminal shell.shell
+    arguments running recorder pumping stopping workshop shells live restarting closing live_terminal
+    archive reading_logs following streams waiting command terminal session
     recovery retention engine spaces opening
     __init__
     demo

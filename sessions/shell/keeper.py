@@ -30,7 +30,7 @@ class Keeper:
         self._channel: socket.socket | None = None
         self._requests = 0
         self._sending = trio.Lock()
-        self._waiting: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
+        self._waiting: dict[int, tuple[trio.MemorySendChannel[dict[str, Any]], Callable[[int], None]]] = {}
         self._on_exit: dict[int, Callable[[int], None]] = {}
         self._on_orphan_exit: dict[int, Callable[[int], None]] = {}
 
@@ -39,9 +39,18 @@ class Keeper:
         return self._process.pid if self._process else None
 
     async def spawn(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: str, stdin: int, on_exit: Callable[[int], None]
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str,
+        stdin: int,
+        on_exit: Callable[[int], None],
+        *,
+        terminal: bool = False,
     ) -> int:
         """Start a shell in a session (setsid) of its own; its pid. `stdin` is a descriptor, ours to close.
+
+        With `terminal` it is a terminal's: the program gets it as stdin, stdout, stderr and controlling terminal.
 
         `on_exit` is called with the exit code, 128 + n for signal n. Raises `OSError` if it can't be started.
         """
@@ -49,9 +58,9 @@ class Keeper:
         self._requests += 1
         number = self._requests
         file = self._run_directory / f"spawn{number}"
-        file.write_text(json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd}))
+        file.write_text(json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd, "terminal": terminal}))
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
-        self._waiting[number] = send
+        self._waiting[number] = send, on_exit
         try:
             message = json.dumps({"spawn": number, "file": str(file)}).encode()
             async with self._sending:
@@ -69,7 +78,6 @@ class Keeper:
         if "error" in answer:
             raise OSError(answer["error"])
         pid: int = answer["pid"]
-        self._on_exit[pid] = on_exit
         return pid
 
     def expect(self, pid: int, on_exit: Callable[[int], None]) -> None:
@@ -117,7 +125,10 @@ class Keeper:
             else:
                 waiting = self._waiting.get(answer.get("spawned") or answer.get("failed"))
                 if waiting is not None:
-                    waiting.send_nowait(answer)
+                    answered, on_exit = waiting
+                    if "pid" in answer:
+                        self._on_exit[answer["pid"]] = on_exit  # now: its end may be the next message
+                    answered.send_nowait(answer)
 
     def _lost(self) -> None:
         """The keeper died (killed from outside). The kernel kills its shells with it."""
@@ -128,8 +139,8 @@ class Keeper:
         if self._process is not None:
             self._process.wait()
             self._process = None
-        for waiting in self._waiting.values():
-            waiting.close()
+        for answered, _ in self._waiting.values():
+            answered.close()
         shells, self._on_exit = self._on_exit, {}
         for on_exit in shells.values():
             on_exit(137)
@@ -142,8 +153,8 @@ class Keeper:
         self._channel = self._process = None
         self._poller.forget(channel.fileno())
         channel.close()
-        for waiting in self._waiting.values():
-            waiting.close()
+        for answered, _ in self._waiting.values():
+            answered.close()
         ended = False
         while not ended:
             process.send_signal(signal.SIGCONT)  # a command may have stopped it, and may do so again

@@ -7,19 +7,21 @@ It forks the shells, and it is the *child subreaper* of all that they start: wha
   then those that were orphaned by this, and so on until it has none, removes the run directory, and ends.
 
 The socket (argv[1], SOCK_SEQPACKET) carries one JSON object a message. To here: ``{"spawn": n, "file": path}`` with the
-descriptor of the shell's stdin; the file holds argv, env and cwd. From here: ``{"spawned": n, "pid": p}``,
+descriptor of the shell's stdin or terminal; the file holds argv, env, cwd and whether it is a terminal. From here: ``{"spawned": n, "pid": p}``,
 ``{"failed": n, "error": text}``, ``{"exited": p, "status": wait status}``.
 """
 
 import array
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
 import sys
+import termios
 import time
 from typing import Any
 
@@ -97,10 +99,12 @@ def spawn(shell: dict[str, Any], stdin: int, libc: ctypes.CDLL) -> int:
             for number in signal.valid_signals():
                 with contextlib.suppress(OSError):
                     signal.signal(number, signal.SIG_DFL)
-            null = os.open("/dev/null", os.O_RDWR)
+            output = stdin if shell["terminal"] else os.open("/dev/null", os.O_RDWR)
             os.dup2(stdin, 0)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            if shell["terminal"]:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             os.chdir(shell["cwd"])
             os.execvpe(shell["argv"][0], shell["argv"], shell["env"])
         except OSError as error:
