@@ -36,7 +36,7 @@ class Engine:
         self.root = root
         self.limits = limits
         self._owner = owner
-        self._archive = archive
+        self.archive = archive
         self._workshop = workshop
         self._closing = False
         self._pruning = trio.Lock()
@@ -84,8 +84,8 @@ class Engine:
         await trio.lowlevel.checkpoint()
         if self._closing:
             raise Closed("the engine is closing: it opens no sessions")
-        if len(self._archive.live) >= self.limits.sessions:
-            raise Busy(f"{len(self._archive.live)} sessions are open: close some, or raise Limits.sessions")
+        if len(self.archive.live) >= self.limits.sessions:
+            raise Busy(f"{len(self.archive.live)} sessions are open: close some, or raise Limits.sessions")
         session_id = new_session_id()
         info = SessionInfo(
             id=session_id,
@@ -101,14 +101,14 @@ class Engine:
         )
         catalog = self._workshop.catalog
         namesake = catalog.find_session(info.name)
-        if namesake is not None and namesake.state in OPEN_STATES and namesake.id not in self._archive.live:
-            await self._archive.check_owner(namesake)  # a dead engine holds no name
+        if namesake is not None and namesake.state in OPEN_STATES and namesake.id not in self.archive.live:
+            await self.archive.check_owner(namesake)  # a dead engine holds no name
         self._creating += 1
         try:
             catalog.add_session(info)
             try:
                 live = LiveSession(
-                    info, self._archive.directory(session_id), self._workshop, lambda: self._forget(session_id)
+                    info, self.archive.directory(session_id), self._workshop, lambda: self._forget(session_id)
                 )
                 try:
                     await live.open_shell()
@@ -117,21 +117,21 @@ class Engine:
                     raise
             except BaseException:
                 catalog.delete_session(session_id)
-                self._archive.remove(session_id)
+                self.archive.remove(session_id)
                 raise
         except (OSError, sqlite3.OperationalError) as error:
             raise Broken(f"session {info.name!r} can't be created in {self.root}: {error}") from error
         else:
-            self._archive.live[session_id] = live
+            self.archive.live[session_id] = live
             self._all_live.add(live)
         finally:
             self._creating -= 1
             self._created.set()
             self._created = trio.Event()
-        return Session(self._archive, info, live)
+        return Session(self.archive, info, live)
 
     def _forget(self, session_id: str) -> None:
-        self._archive.live.pop(session_id, None)
+        self.archive.live.pop(session_id, None)
 
     @asynccontextmanager
     async def open_session(
@@ -160,7 +160,7 @@ class Engine:
     async def get_session(self, name_or_id: str) -> Session:
         """The open session of this name, or the one with this id, or the newest that had this name. `NotFound` if there is none."""
         await trio.lowlevel.checkpoint()
-        return self._session(await self._archive.session_now(name_or_id))
+        return self._session(await self.archive.session_now(name_or_id))
 
     async def list_sessions(
         self, *, state: str | None = None, labels: Mapping[str, str] | None = None
@@ -169,36 +169,36 @@ class Engine:
         await trio.lowlevel.checkpoint()
         if state not in (None, *SESSION_STATES):
             raise Invalid(f"state {state!r} is none: say one of {', '.join(map(repr, SESSION_STATES))}")
-        infos = self._archive.catalog.list_sessions(None, check_labels(labels))
+        infos = self.archive.catalog.list_sessions(None, check_labels(labels))
         sessions = [
-            self._session(await self._archive.session_now(info.id) if info.state in OPEN_STATES else info)
+            self._session(await self.archive.session_now(info.id) if info.state in OPEN_STATES else info)
             for info in infos
         ]
         return [session for session in sessions if state is None or session.state == state]
 
     def _session(self, info: SessionInfo) -> Session:
-        return Session(self._archive, info, self._archive.live.get(info.id))
+        return Session(self.archive, info, self.archive.live.get(info.id))
 
     async def delete_session(self, name_or_id: str) -> None:
         """Close a session and remove it, its commands and their logs. Their ids are unknown from then on."""
         session = await self.get_session(name_or_id)
         await session.close()
-        live = self._archive.live.get(session.id)
+        live = self.archive.live.get(session.id)
         if live is not None:
             with trio.CancelScope(shield=True):
                 await end_detached(live, self.limits.kill_grace_seconds)
-        elif any(command.finished_at is None for command in self._archive.catalog.list_commands(session.id)):
+        elif any(command.finished_at is None for command in self.archive.catalog.list_commands(session.id)):
             raise Conflict(f"session {session.name!r} has a detached command in another engine: kill it there first")
-        self._archive.catalog.delete_session(session.id)
-        await trio.to_thread.run_sync(self._archive.remove, session.id)
+        self.archive.catalog.delete_session(session.id)
+        await trio.to_thread.run_sync(self.archive.remove, session.id)
 
     # Commands
 
     async def get_command(self, command_id: str) -> Command:
         """A command of this root, long finished ones too. `NotFound` if there is none, `Expired` if retention has removed it."""
         await trio.lowlevel.checkpoint()
-        info = await self._archive.command_now(command_id)
-        return Command(self._archive, info, self._archive.running(command_id))
+        info = await self.archive.command_now(command_id)
+        return Command(self.archive, info, self.archive.running(command_id))
 
     async def list_commands(
         self,
@@ -217,13 +217,13 @@ class Engine:
         await trio.lowlevel.checkpoint()
         chosen = None
         if session is not None:
-            chosen = session.id if isinstance(session, Session) else self._archive.session(session).id
+            chosen = session.id if isinstance(session, Session) else self.archive.session(session).id
         if state != "finished":
-            for info in self._archive.catalog.list_sessions():
-                if info.state in OPEN_STATES and info.id not in self._archive.live:
-                    await self._archive.check_owner(info)  # what a dead engine left shows as lost, not as running
-        infos = self._archive.list_commands(chosen, state, check_labels(labels), limit, before)
-        return [Command(self._archive, info, self._archive.running(info.id)) for info in infos]
+            for info in self.archive.catalog.list_sessions():
+                if info.state in OPEN_STATES and info.id not in self.archive.live:
+                    await self.archive.check_owner(info)  # what a dead engine left shows as lost, not as running
+        infos = self.archive.list_commands(chosen, state, check_labels(labels), limit, before)
+        return [Command(self.archive, info, self.archive.running(info.id)) for info in infos]
 
     def watch(self, after: int | None = None) -> EventStream:
         """What happens in this root from now on, or after the event with seq `after`, in all its engines.
@@ -235,7 +235,7 @@ class Engine:
                     print(event.seq, event.type, event.command_id)
         """
         check_count("after", after)
-        return EventStream(self._archive, after)
+        return EventStream(self.archive, after)
 
     async def prune(self, *, older_than: float | None = None, keep_bytes: int | None = None) -> Pruned:
         """Remove the logs of finished commands, those that finished first before others.
@@ -255,7 +255,7 @@ class Engine:
             raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
         await trio.lowlevel.checkpoint()
         async with self._pruning:
-            return await retention.prune(self._archive, older_than, keep_bytes)
+            return await retention.prune(self.archive, older_than, keep_bytes)
 
     async def close(self) -> None:
         """Close all sessions and end all processes."""
@@ -264,9 +264,9 @@ class Engine:
             await self._created.wait()
         grace = self.limits.kill_grace_seconds
         async with trio.open_nursery() as nursery:
-            for live in list(self._archive.live.values()):
+            for live in list(self.archive.live.values()):
                 nursery.start_soon(close_session, live, grace)
         async with trio.open_nursery() as nursery:
-            for live in list(self._archive.live.values()):
+            for live in list(self.archive.live.values()):
                 nursery.start_soon(end_detached, live, grace)
         self.all_is_written = all(live.is_written for live in self._all_live)
