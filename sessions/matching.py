@@ -42,3 +42,56 @@ class PatternSearch:
         self._begin = max(begin - cut, len(self._seen) - WINDOW_BYTES, 0)
         match = self._pattern.search(seen, begin)
         return (match, match.end() == len(seen)) if match else None
+
+
+GROW_SECONDS: Final = 0.05
+"""How long a match may grow that ends where the output ends: "port 80" may be the beginning of "port 8080"."""
+PIECES: Final = 512
+"""So many pieces are searched together, if they are there."""
+
+
+class OutputSearch:
+    """Searches what a command writes, each stream by itself, and decides when a match is the one.
+
+    A match that is followed by more output is. One that touches the end is tentative: it is taken at `deadline`, or when the
+    command has ended, if what comes until then does not make it longer or undo it.
+    """
+
+    def __init__(self, pattern: re.Pattern[bytes], grow_seconds: float = GROW_SECONDS) -> None:
+        self._grow_seconds = grow_seconds
+        self._searches = {"stdout": PatternSearch(pattern), "stderr": PatternSearch(pattern)}
+        self._waiting: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        self._tentative: dict[str, re.Match[bytes]] = {}
+        self.deadline = float("inf")
+        """When a tentative match is old enough."""
+
+    @property
+    def tentative(self) -> re.Match[bytes] | None:
+        """The match that would be taken now."""
+        return next(iter(self._tentative.values()), None)
+
+    def add(self, stream: str, data: bytes) -> bool:
+        """A piece of output; whether there is so much that it must be searched before more is added."""
+        if stream not in self._waiting:
+            return False
+        self._waiting[stream].append(data)
+        return len(self._waiting[stream]) >= PIECES
+
+    def search(self, now: float) -> re.Match[bytes] | None:
+        """Search what was added; the match, if it is final or old enough."""
+        for stream, pieces in self._waiting.items():
+            if not pieces:
+                continue
+            found = self._searches[stream].feed(b"".join(pieces))
+            pieces.clear()
+            if found is None:
+                self._tentative.pop(stream, None)  # what came made it something else
+            elif found[1]:
+                self._tentative[stream] = found[0]
+            else:
+                return found[0]
+        if not self._tentative:
+            self.deadline = float("inf")
+        elif self.deadline == float("inf"):
+            self.deadline = now + self._grow_seconds
+        return self.tentative if now >= self.deadline else None

@@ -17,6 +17,7 @@ from .ids import encode
 from .lifecycle import OPEN_STATES
 from .models import Limits, SessionInfo
 from .recovery import recover, remove_run_directory
+from .roots import default_root
 from .shell.descriptors import raise_limit, restore_limit
 from .shell.keeper import Keeper
 from .shell.pipes import make_run_directory
@@ -28,15 +29,6 @@ from .workshop import Workshop
 
 LISTEN_SECONDS: Final = 1.0
 """Between two looks for shells that have lost their voice."""
-
-
-def default_root() -> Path:
-    """``$SESSIONS_HOME``, else ``$XDG_STATE_HOME/sessions``, else ``~/.local/state/sessions``."""
-    home = os.environ.get("SESSIONS_HOME")
-    if home:
-        return Path(home)
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "sessions"
 
 
 async def check_owner(root: Path, info: SessionInfo) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
-import attrs
-
 from .archive import Archive
-from .arguments import check_count, check_stream
-from .errors import Invalid
+from .arguments import check_count
 from .models import CommandInfo, Excerpt, Logs, Record
+from .selection import Selection as Selection
 from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_lines, materialise, select
 from .store.records import GIVEN_UP, KIND_OF, STDERR, Span
 
@@ -19,38 +16,6 @@ PIECE_BYTES: Final = 1 << 18
 """About so much of a log is in memory at a time while it is read piece by piece."""
 CHARACTER_BYTES: Final = 3
 """The most of a character in UTF-8 that can be there while it is not complete."""
-
-
-def check_time(name: str, value: float | None) -> None:
-    if value is not None and (
-        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
-    ):
-        raise Invalid(f"{name}={value!r}: pass Unix seconds")
-
-
-@attrs.frozen(kw_only=True)
-class Selection:
-    """Which part of a log is asked for; the arguments of `Command.logs`. `Invalid` if they are wrong."""
-
-    tail: int | None = None
-    since: float | None = None
-    until: float | None = None
-    after: int | None = None
-    stream: str | None = None
-    start: int | None = None
-    stop: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        check_stream(self.stream)
-        check_count("tail", self.tail)
-        check_count("start", self.start)
-        check_count("stop", self.stop)
-        check_count("after", self.after, -1)
-        check_time("since", self.since)
-        check_time("until", self.until)
-        others = (self.since, self.until, self.after, self.start, self.stop)
-        if self.tail is not None and any(value is not None for value in others):
-            raise Invalid("tail goes with stream only: leave out since, until, after, start and stop")
 
 
 def read_logs(archive: Archive, target: CommandInfo | str, asked: Selection) -> Logs:
@@ -62,7 +27,7 @@ def read_logs(archive: Archive, target: CommandInfo | str, asked: Selection) -> 
         log.close()
 
 
-def read_pieces(archive: Archive, target: CommandInfo | str, asked: Selection) -> Iterator[Record]:
+def read_pieces(archive: Archive, target: CommandInfo | str, asked: Selection) -> Generator[Record, None, None]:
     """The same, piece by piece in the order of arrival, for logs that are larger than memory.
 
     Holds the log open until it is exhausted or closed.

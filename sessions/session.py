@@ -13,6 +13,7 @@ from .closing import close_session
 from .command import Command
 from .errors import Closed, CommandFailed, Conflict
 from .facts import SessionFacts
+from .failure import failure
 from .lifecycle import OPEN_STATES
 from .live import LiveSession
 from .models import Logs, Result, SessionInfo
@@ -20,9 +21,6 @@ from .reading_logs import Selection, read_logs
 from .restarting import ensure_shell, restart
 from .running import Order, RunningCommand
 from .streams import Callback, Callbacks, RecordStream
-
-SHOWN_BYTES = 2000
-"""How much of the end of its output a `CommandFailed` shows."""
 
 
 class Session(SessionFacts):
@@ -241,16 +239,3 @@ class Session(SessionFacts):
                 await close_session(self._live, seconds)
         elif (await self.refresh()).state in OPEN_STATES:
             raise Conflict(f"session {self.name!r} belongs to another engine: close it there")
-
-
-def failure(result: Result) -> str:
-    """What `CommandFailed` says."""
-    command = result.command
-    text = command.text if len(command.text) <= 200 else command.text[:200] + "..."
-    end = result.logs.output[-SHOWN_BYTES:].decode("utf-8", "replace").rstrip()
-    how = (
-        f"exit code {command.exit_code}"
-        if command.reason == "exit"
-        else f"{command.reason}, exit code {command.exit_code}"
-    )
-    return f"command {command.id} failed ({how}): {text}" + (f"\n{end}" if end else "")

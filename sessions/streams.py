@@ -2,58 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 import trio
 
 from .archive import Archive
-from .arguments import check_callback, check_count, check_stream
+from .arguments import check_count, check_stream
+from .callbacks import Callback as Callback
+from .callbacks import Callbacks as Callbacks
 from .following import POLL_SECONDS, Follower
 from .models import CommandInfo, Event, Record
 from .reading_logs import read_before
-from .texts import Texts
 
 if TYPE_CHECKING:
     from .command import Command
-
-Callback: TypeAlias = Callable[[str], object] | Callable[[str], Awaitable[object]]
-
-
-class Callbacks:
-    """Hands text to a caller's functions, one per stream; a piece never ends inside a character."""
-
-    def __init__(self, on_stdout: Callback | None, on_stderr: Callback | None) -> None:
-        check_callback("on_stdout", on_stdout)
-        check_callback("on_stderr", on_stderr)
-        self._targets = {"stdout": on_stdout, "stderr": on_stderr}
-        self._texts = Texts()
-
-    def __bool__(self) -> bool:
-        return any(self._targets.values())
-
-    def begin_after(self, before: Callable[[Record], bytes]) -> None:
-        """The first record will not be the first one that there was."""
-        self._texts = Texts(before)
-
-    async def feed(self, record: Record) -> None:
-        if self._targets.get(record.stream) is not None:
-            await self._call(record.stream, self._texts.feed(record))
-
-    async def finish(self) -> None:
-        for stream, text in self._texts.end_all():
-            await self._call(stream, text)
-
-    async def _call(self, stream: str, text: str) -> None:
-        callback = self._targets[stream]
-        if text and callback is not None:
-            answer = callback(text)
-            if inspect.isawaitable(answer):
-                await answer
 
 
 class RecordStream:
@@ -150,28 +116,6 @@ class MergedStream:
             if record is not None:
                 return self._commands[command_id], record
         raise StopAsyncIteration
-
-
-def follow_all(
-    commands: Iterable[Command],
-    *,
-    after: Mapping[str, int] | None = None,
-    stream: str | None = None,
-    late: bool = False,
-) -> MergedStream:
-    """Follow many commands at once, each from its first byte to its end.
-
-    A command's own records come in their order; no slow or silent command holds another up. Ends when all have ended.
-    `after` says for session ids behind which record to begin, to go on where an earlier reading ended. `stream` is
-    ``"stdout"`` or ``"stderr"`` to see only that; `late` also waits for what processes that a command left behind still write.
-
-    ::
-
-        async with sessions.follow_all([build, tests]) as records:
-            async for command, record in records:
-                print(command.id, record.data)
-    """
-    return MergedStream(commands, after, stream, late)
 
 
 class EventStream:

@@ -103,6 +103,8 @@ class FollowMany:
     """For session ids, the seq behind which to begin."""
     stream: Literal["stdout", "stderr"] | None = None
     encoding: Literal["text", "base64"] = "text"
+    late: bool = False
+    """Also wait for what processes that a command left behind still write."""
 
 
 @attrs.frozen(kw_only=True)
@@ -244,6 +246,10 @@ def from_wire(value: Any, kind: type[T]) -> T:
     """A `kind` from decoded JSON; `WrongField` if it doesn't fit."""
     if not isinstance(value, dict):
         raise WrongField("expected an object", "$")
+    known = attrs.fields_dict(kind)  # type: ignore[arg-type]  # all that is parsed here are attrs classes
+    for name in value:
+        if name not in known:
+            raise WrongField(f"there is no such field: known are {', '.join(known)}", f"$.{name}")
     try:
         return CONVERTER.structure(value, kind)
     except BaseValidationError as error:

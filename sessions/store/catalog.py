@@ -11,7 +11,17 @@ from typing import Final, NoReturn
 
 from ..errors import Closed, Conflict, Corrupt
 from ..ids import command_id
-from ..lifecycle import CommandState, Finished, Outcome, Queued, Running, SessionState, state_name
+from ..lifecycle import (
+    CommandState,
+    CommandStateName,
+    Finished,
+    Outcome,
+    Queued,
+    Reason,
+    Running,
+    SessionState,
+    state_name,
+)
 from ..models import CommandInfo, Event, SessionInfo
 from .conditions import conditions
 from .schema import BUSY_SECONDS, connect
@@ -195,6 +205,17 @@ class Catalog:
             f"SELECT * FROM commands{where} ORDER BY rowid DESC LIMIT ?", [*values, -1 if limit is None else limit]
         ).fetchall()
         return [command_of(row) for row in reversed(rows)]
+
+    def tally(self) -> list[tuple[CommandStateName, Reason | None, int, int, int, int]]:
+        """For each state and reason how many commands, and what they wrote: stdout, stderr, and dropped bytes.
+
+        Looks at all of them, so call it in a thread; it uses a connection of its own.
+        """
+        with contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection:
+            return connection.execute(
+                "SELECT state, reason, count(*), sum(stdout_bytes), sum(stderr_bytes), sum(dropped_bytes)"
+                " FROM commands GROUP BY state, reason ORDER BY state, reason"
+            ).fetchall()
 
     def prunable(self) -> Iterator[CommandInfo]:
         """Finished commands that still hold a log, the one that finished first first. Their texts are left out."""

@@ -1,0 +1,42 @@
+"""Which part of a log is asked for. Plain; the same for an engine's log and for a server's."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from .arguments import check_count, check_stream
+from .errors import Invalid
+
+
+def check_time(name: str, value: float | None) -> None:
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+    ):
+        raise Invalid(f"{name}={value!r}: pass Unix seconds")
+
+
+@attrs.frozen(kw_only=True)
+class Selection:
+    """Which part of a log is asked for; the arguments of `Command.logs`. `Invalid` if they are wrong."""
+
+    tail: int | None = None
+    since: float | None = None
+    until: float | None = None
+    after: int | None = None
+    stream: str | None = None
+    start: int | None = None
+    stop: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_stream(self.stream)
+        check_count("tail", self.tail)
+        check_count("start", self.start)
+        check_count("stop", self.stop)
+        check_count("after", self.after, -1)
+        check_time("since", self.since)
+        check_time("until", self.until)
+        others = (self.since, self.until, self.after, self.start, self.stop)
+        if self.tail is not None and any(value is not None for value in others):
+            raise Invalid("tail goes with stream only: leave out since, until, after, start and stop")
