@@ -4,12 +4,13 @@
 #   make test    lint, types, docs and tests
 #   make bench   speed, side by side with peers
 #   make docs    the documentation as a site, in site/
+#   make sdks    what the tests of other people's SDKs run; the tests are skipped without
 #   make clean   removes what these made
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test bench docs tools clean
+.PHONY: demo test bench docs tools sdks clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,13 +22,13 @@ demo: $(VENV)/.installed
 	@$(BIN)/python -m sessions.demo
 
 # pytest runs last, so that its closing line is the last one; its tests build the docs, too.
-test: tools $(VENV)/.installed-test
+test: tools $(VENV)/.installed-test sdks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-bench: $(VENV)/.installed-bench
+bench: $(VENV)/.installed-bench sdks
 	@$(BIN)/python -m benchmarks
 
 docs: $(VENV)/.installed-test
@@ -35,7 +36,7 @@ docs: $(VENV)/.installed-test
 	@echo "open site/index.html"
 
 clean:
-	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .sdks site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # A Debian python3 without python3-venv makes no pip of its own: the system's pip then puts one into the environment.
 $(BIN)/python:
@@ -60,6 +61,10 @@ $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	@echo "installing sessions and the peers that it is compared with into $(VENV)"
 	@$(INSTALL) '.[bench]'
 	@touch $@ $(VENV)/.installed
+
+# Other people's SDKs, each in an environment of its own, which tests and benchmarks run as they are.
+sdks: | $(BIN)/python
+	@$(BIN)/python tests/install_sdks.py
 
 # Tests of the zsh adapter need zsh; others need util-linux (setsid, prlimit) and mount.
 tools:

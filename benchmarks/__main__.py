@@ -31,6 +31,8 @@ BENCHMARKS = {
     "reading": "logs, follow and tail of a 600 MB log",
     "idle": "300 sessions that do nothing",
     "fleet": "1,000 talking commands in 20 sessions, one follow_all",
+    "http": "the same verbs over HTTP: one command, much output, many lines, many followers",
+    "commandline": "`sessions run` and `sessions --help` as whole processes",
 }
 LONGEST_SECONDS = 600
 NEEDED_BYTES = 8_000_000_000

@@ -79,7 +79,9 @@ class open_engine:
     async def __aenter__(self) -> Engine:
         root = self._root
         try:
-            (root / "sessions").mkdir(mode=0o700, parents=True, exist_ok=True)
+            root.parent.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, exist_ok=True)
+            (root / "sessions").mkdir(mode=0o700, exist_ok=True)
             catalog = Catalog(root / "catalog.sqlite3")
             for dead in dead_owners(root):
                 await trio.to_thread.run_sync(recover, root, catalog, dead)

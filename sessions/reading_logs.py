@@ -35,11 +35,27 @@ def read_pieces(archive: Archive, target: CommandInfo | str, asked: Selection) -
     log = archive.open_log(target if isinstance(target, str) else target.session_id)
     try:
         for spans in batches(find_spans(log.reader, target, asked)):
-            for _, record in materialise(log.reader, spans):
-                if record is not None:
-                    yield record
+            yield from read_batch(log.reader, spans)
     finally:
         log.close()
+
+
+def read_batch(reader: TranscriptReader, spans: list[Span]) -> list[Record]:
+    """The records of `spans`, which may have been found some time ago: what has been given up since is told as dropped.
+
+    A record is flagged before its bytes go, so what is not flagged once it has been read was read in time. A command's oldest
+    bytes go first: only where its first record has gone are the others looked at.
+    """
+    records = [record for _, record in materialise(reader, spans) if record is not None]
+    first = {span.number: span.seq for span in reversed(spans) if span.value != GIVEN_UP}
+    shortened = {number for number, seq in first.items() if reader.is_given_up(seq)}
+    if not shortened:
+        return records
+    now = [
+        span._replace(value=GIVEN_UP) if span.number in shortened and reader.is_given_up(span.seq) else span
+        for span in spans
+    ]
+    return read_batch(reader, now)
 
 
 def batches(spans: Iterable[Span]) -> Iterator[list[Span]]:

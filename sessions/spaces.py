@@ -29,6 +29,7 @@ from .session import Session
 from .shell import processes
 from .shell.processes import Seen
 from .stopping import freeze
+from .terminal import Terminal
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks for spaces whose time is over."""
@@ -43,6 +44,8 @@ class Space:
         self.info = info
         self.sessions: dict[str, Session] = {}
         """By the name that their user gave."""
+        self.terminals: dict[str, Terminal] = {}
+        """Likewise. Those whose program has ended may still be among them."""
         self.processes: dict[int, Command] = {}
         """Commands that were started by `start_process`, by number."""
         self._spaces = spaces
@@ -109,6 +112,30 @@ class Space:
         session = self.session(name)
         del self.sessions[name]
         await session.close()
+
+    async def create_terminal(
+        self,
+        name: str,
+        *,
+        rows: int = 24,
+        columns: int = 80,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Terminal:
+        """A login shell on a terminal. `Conflict` if one of this name runs."""
+        async with self._lock:
+            self.terminals = {key: found for key, found in self.terminals.items() if found.state != "finished"}
+            if name in self.terminals:
+                raise Conflict(f"space {self.info.name!r} has a terminal {name!r} already")
+            terminal = await self._spaces.engine.create_terminal(
+                rows=rows,
+                columns=columns,
+                cwd=os.path.join(self.info.home, cwd or ""),
+                env={"HOME": self.info.home, **self.info.env, **(env or {})},
+                labels={"space": self.id, "door": self.info.door, "terminal": name},
+            )
+            self.terminals[name] = terminal
+            return terminal
 
     async def start_process(
         self,
@@ -210,10 +237,17 @@ class Space:
             async with trio.open_nursery() as nursery:
                 for session in self.sessions.values():
                     nursery.start_soon(session.close)
+                for terminal in self.terminals.values():
+                    nursery.start_soon(self._close_terminal, terminal)
         self.sessions.clear()
+        self.terminals.clear()
+
+    async def _close_terminal(self, terminal: Terminal) -> None:
+        await (await self._spaces.engine.get_session(terminal.session_id)).close()
 
     def _find_processes(self) -> Callable[[list[Seen]], list[Seen]]:
         ids = {session.id for session in self.sessions.values()}
+        ids |= {terminal.session_id for terminal in self.terminals.values()}
         shells = {pid for session in self.sessions.values() if (pid := session.shell_pid) is not None}
         return lambda seen: processes.of_sessions(seen, ids, shells, {})
 

@@ -228,6 +228,13 @@ def only(*kinds: type) -> Callable[[Any, Any], Any]:
     return check
 
 
+def list_of_text(value: Any, _: Any) -> list[str]:
+    """A structure hook: a text is no list of its letters."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError
+    return value
+
+
 CONVERTER: Final = make_converter(forbid_extra_keys=True)
 CONVERTER.register_structure_hook(str, only(str))
 CONVERTER.register_structure_hook(int, only(int))
@@ -235,6 +242,7 @@ CONVERTER.register_structure_hook(float, only(int, float))
 CONVERTER.register_structure_hook(bool, only(bool))
 CONVERTER.register_structure_hook(bool | str, only(bool, str))
 CONVERTER.register_structure_hook(str | int, only(str, int))
+CONVERTER.register_structure_hook_func(lambda kind: kind == list[str], list_of_text)
 
 
 def to_wire(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,6 +11,22 @@ import psutil
 import pytest
 
 import sessions
+from sessions.streams import RecordStream
+
+SHELLS = [
+    pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))
+    for shell in ("bash", "sh", "zsh")
+]
+
+
+async def read_all(stream: RecordStream) -> list[sessions.Record]:
+    """What a follower gets to the end."""
+    async with stream as records:
+        return [record async for record in records]
+
+
+def joined(records: list[sessions.Record]) -> bytes:
+    return b"".join(record.data for record in records)
 
 
 def leftovers(session_ids: set[str]) -> list[psutil.Process]:

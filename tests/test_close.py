@@ -1,9 +1,8 @@
-"""Closing: nothing of a session is left, not a process, zombie, descriptor or file, except what was left on purpose."""
+"""Closing: nothing of a session is left, not a process, zombie, descriptor or file."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,18 +12,13 @@ import psutil
 import pytest
 import trio
 import trio.testing
-from conftest import leftovers, open_descriptors
+from conftest import SHELLS, leftovers, open_descriptors
+from left_behind import DEAF, LEAVE, present
 
 import sessions
 
-SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))
-    for shell in ("bash", "sh", "zsh")
-]
 AT_ONCE_SECONDS = 10
 """Far less than what is ended here would take, far more than a busy machine needs."""
-LEAVE = "sh -c 'echo $$ >>pids; exec sleep 600'"
-DEAF = "sh -c 'trap \"\" INT TERM HUP; echo $$ >>pids; while :; do sleep 0.05; done'"
 LEFT = {
     "background": f"{LEAVE} &",
     "session of its own": f"setsid {LEAVE} &",
@@ -62,12 +56,6 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "place"
 
 
-def alive(place: Path) -> list[psutil.Process]:
-    """Who of those that wrote their numbers to ``pids`` still lives. Zombies count."""
-    pids = [int(line) for line in (place / "pids").read_text().split()]
-    return [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-
-
 def files(directory: Path) -> list[Path]:
     """Everything below it that is no directory, FIFOs too."""
     return [path for path in directory.rglob("*") if not path.is_dir()]
@@ -90,10 +78,10 @@ async def test_close_ends_what_finished_commands_left_behind(
     for text in LEFT.values():
         await (await session.run_async(text, in_shell=in_shell)).wait()
     await session.run(WAIT)
-    assert len(alive(place)) == len(LEFT)
+    assert len(present(place)) == len(LEFT)
     await session.close()
     assert leftovers({session.id}) == []
-    still = [process.environ() for process in alive(place) if process.status() != psutil.STATUS_ZOMBIE]
+    still = [process.environ() for process in present(place) if process.status() != psutil.STATUS_ZOMBIE]
     # What has neither a mark nor a parent of ours any more may live until its engine ends.
     assert [environ for environ in still if "SESSIONS_SESSION_ID" in environ] == []
     assert len(still) <= (0 if in_shell else 1)
@@ -102,9 +90,9 @@ async def test_close_ends_what_finished_commands_left_behind(
 async def test_close_ends_disowned_children(engine: sessions.Engine, place: Path) -> None:
     session = await engine.create_session(cwd=place)
     await session.run(f"{LEAVE} & disown; until [ -s pids ]; do sleep 0.01; done")
-    assert len(alive(place)) == 1
+    assert len(present(place)) == 1
     await session.close()
-    assert alive(place) == []
+    assert present(place) == []
 
 
 async def test_the_end_of_an_engine_leaves_nobody(root: Path, place: Path) -> None:
@@ -115,15 +103,15 @@ async def test_the_end_of_an_engine_leaves_nobody(root: Path, place: Path) -> No
             await session.run(ESCAPE)
             await (await session.run_async(ESCAPE)).wait()
         await session.run(WAIT.replace(str(len(LEFT)), str(len(LEFT) + 4)))
-        assert len(alive(place)) == len(LEFT) + 4
-    assert alive(place) == []
+        assert len(present(place)) == len(LEFT) + 4
+    assert present(place) == []
 
 
 async def test_the_end_of_an_engine_ends_what_escaped_a_closed_session(root: Path, place: Path) -> None:
     async with sessions.open_engine(root) as engine:
         async with engine.open_session(cwd=place) as session:
             await session.run(f"{ESCAPE}; until [ -s pids ]; do sleep 0.01; done")
-    assert alive(place) == []
+    assert present(place) == []
 
 
 @pytest.mark.parametrize("in_shell", [True, False])
@@ -279,85 +267,3 @@ def test_an_engine_in_a_program_that_is_process_1_leaves_no_zombie(tmp_path: Pat
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.stderr == ""
     assert json.loads(result.stdout) == [1, [], [1]]
-
-
-# What is left on purpose
-
-
-async def test_a_detached_command_outlives_its_session(engine: sessions.Engine) -> None:
-    session = await engine.create_session("build")
-    daemon = await session.run_async(
-        "echo up; while read line; do echo got $line; done; exit 4", stdin=True, detach=True
-    )
-    await daemon.wait_for("up")
-    await session.close()
-    assert (session.state, daemon.state) == ("closed", "running")
-    assert [command.id for command in await engine.list_commands(state="running")] == [daemon.id]
-    with trio.fail_after(AT_ONCE_SECONDS):
-        await daemon.send_input("it\n")
-        await daemon.wait_for("got it")
-        again = await engine.get_command(daemon.id)
-        assert (await again.logs()).stdout == b"up\ngot it\n"
-        async with again.follow() as records:
-            await daemon.close_input()
-            assert b"".join([record.data async for record in records]) == b"up\ngot it\n"
-    assert (again.state, again.exit_code, again.reason) == ("finished", 4, "exit")
-
-
-async def test_a_detached_command_can_be_killed_after_the_close(engine: sessions.Engine, place: Path) -> None:
-    session = await engine.create_session(cwd=place)
-    daemon = await session.run_async(
-        f"{LEAVE} & setsid {LEAVE} & until [ $(wc -l <pids) = 2 ]; do :; done; echo on; wait", detach=True
-    )
-    await daemon.wait_for("on")
-    other = await session.run_async("sleep 600")
-    await session.close()
-    assert other.reason == "session_closed"
-    assert len(alive(place)) == 2
-    [listed] = await engine.list_commands(state="running")
-    await listed.kill()
-    assert (daemon.state, daemon.reason) == ("finished", "killed")
-    assert [process for process in alive(place) if process.status() != psutil.STATUS_ZOMBIE] == []
-
-
-async def test_a_detached_command_ends_with_its_engine(root: Path, place: Path) -> None:
-    async with sessions.open_engine(root, limits=sessions.Limits(kill_grace_seconds=0.3)) as engine:
-        async with engine.open_session(cwd=place) as session:
-            daemon = await session.run_async(f"{DEAF} & wait", detach=True)
-            await session.run("until [ -s pids ]; do sleep 0.01; done")
-        assert daemon.state == "running"
-        assert len(alive(place)) == 1
-    assert alive(place) == []
-    assert (daemon.state, daemon.reason) == ("finished", "session_closed")
-
-
-async def test_deleting_a_session_ends_its_detached_commands(engine: sessions.Engine, place: Path) -> None:
-    session = await engine.create_session("build", cwd=place)
-    daemon = await session.run_async(LEAVE, detach=True)
-    await session.run("until [ -s pids ]; do sleep 0.01; done")
-    await engine.delete_session("build")
-    assert [process for process in alive(place) if process.status() != psutil.STATUS_ZOMBIE] == []
-    with pytest.raises(sessions.NotFound):
-        await engine.get_command(daemon.id)
-
-
-async def test_a_command_in_the_shell_can_not_be_detached(engine: sessions.Engine) -> None:
-    session = await engine.create_session()
-    with pytest.raises(sessions.Conflict, match="in_shell"):
-        await session.run_async("true", in_shell=True, detach=True)
-    assert await session.list_commands() == []
-
-
-async def test_a_closed_session_holds_no_descriptors_once_its_daemons_are_over(engine: sessions.Engine) -> None:
-    async with engine.open_session():
-        pass
-    before = len(open_descriptors())
-    session = await engine.create_session()
-    daemon = await session.run_async("read x", stdin=True, detach=True)
-    await session.close()
-    assert len(open_descriptors()) > before
-    await daemon.close_input()
-    with trio.fail_after(AT_ONCE_SECONDS):
-        await daemon.wait()
-    await trio.testing.wait_all_tasks_blocked()
-    assert len(open_descriptors()) == before

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import random
-import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from conftest import SHELLS
 
 import sessions
 
-SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))
-    for shell in ("bash", "sh", "zsh")
-]
 AT_ONCE_SECONDS = 10
 """Far less than what the commands here leave behind would take, far more than a busy machine needs."""
 LATE = "(until [ -e go ]; do sleep 0.01; done; echo late) &"

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import random
-import shutil
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from conftest import SHELLS
 
 import sessions
 
-SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))
-    for shell in ("bash", "sh", "zsh")
-]
 AT_ONCE_SECONDS = 20
 """Far more than a busy machine needs."""
 

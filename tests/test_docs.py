@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.mark.parametrize("page", ["", "concepts", "log-format", "api", "design", "contributing", "changelog"])
+@pytest.mark.parametrize("page", ["", "concepts", "blocking", "log-format", "api", "design", "contributing", "changelog"])
 def test_page_is_built(site: Path, page: str) -> None:
     assert (site / page / "index.html").stat().st_size > 5_000
 

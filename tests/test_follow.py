@@ -1,4 +1,4 @@
-"""Following shows every byte once and in order: from the first or from any position, of one command or of many, however slow the reader."""
+"""Following shows every byte once and in order: from the first or from any position, however slow the reader."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import hashlib
 import random
 import shlex
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from conftest import joined, read_all
+from large_logs import forget_peak, peak_kib
 
 import sessions
-from sessions.streams import RecordStream
 
 # Holds back a process that a command left behind, until the file is there.
 UNTIL = "until [ -e {0} ]; do sleep 0.01; done"
-
-
-async def read_all(stream: RecordStream) -> list[sessions.Record]:
-    async with stream as records:
-        return [record async for record in records]
-
-
-def joined(records: list[sessions.Record]) -> bytes:
-    return b"".join(record.data for record in records)
 
 
 async def test_a_follower_that_comes_late_starts_at_the_first_byte(session: sessions.Session) -> None:
@@ -163,81 +154,6 @@ async def test_a_position_must_be_one(session: sessions.Session) -> None:
                 target.follow(**options)  # type: ignore[arg-type]
 
 
-# Many at once
-
-
-async def test_many_commands_at_once_each_line_once_and_in_order(engine: sessions.Engine) -> None:
-    opened = [await engine.create_session() for _ in range(4)]
-    text = "for i in {1..1000}; do echo $i; done"
-    commands = [await opened[number % 4].run_async(text) for number in range(120)]
-    outputs: defaultdict[str, list[bytes]] = defaultdict(list)
-    chosen = random.Random(34)
-    with trio.fail_after(120):
-        async with sessions.follow_all(commands) as records:
-            async for command, record in records:
-                assert record.command_id == command.id
-                outputs[command.id].append(record.data)
-                if chosen.random() < 0.01:
-                    await trio.sleep(0.002)  # a slow reader
-    expected = b"".join(b"%d\n" % number for number in range(1, 1001))
-    assert set(outputs) == {command.id for command in commands}
-    assert [b"".join(output) == expected for output in outputs.values()] == [True] * 120
-    assert {command.state for command in commands} == {"finished"}
-
-
-async def test_many_followers_at_once(session: sessions.Session) -> None:
-    commands = [await session.run_async("for i in {1..300}; do echo $i; done") for _ in range(60)]
-    outputs: list[bytes] = []
-
-    async def follow(command: sessions.Command) -> None:
-        outputs.append(joined(await read_all(command.follow())))
-
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            for command in commands:
-                nursery.start_soon(follow, command)
-                nursery.start_soon(follow, command)
-    assert outputs == [b"".join(b"%d\n" % number for number in range(1, 301))] * 120
-
-
-async def test_a_silent_command_holds_nobody_up(engine: sessions.Engine) -> None:
-    one, other = await engine.create_session(), await engine.create_session()
-    silent = [await one.run_async("sleep 60"), await other.run_async("sleep 60")]
-    speaking = await one.run_async("for i in 1 2 3; do echo $i; read x; done", stdin=True)
-    with trio.fail_after(30):
-        async with sessions.follow_all([silent[0], speaking, silent[1]]) as records:
-            for number in (1, 2, 3):
-                command, record = await anext(aiter(records))
-                assert (command.id, record.data) == (speaking.id, b"%d\n" % number)
-                await speaking.send_input("next\n")
-
-
-async def test_one_that_pours_does_not_hold_another_up(engine: sessions.Engine) -> None:
-    pouring = await (await engine.create_session()).run_async("yes")
-    speaking = await (await engine.create_session()).run_async("for i in {1..20}; do echo $i; read x; done", stdin=True)
-    seen = []
-    with trio.fail_after(60):
-        async with sessions.follow_all([pouring, speaking]) as records:
-            async for command, record in records:
-                if command.id == speaking.id:
-                    seen.append(record.data)
-                    if len(seen) == 20:
-                        break
-                    await speaking.send_input("next\n")
-    assert seen == [b"%d\n" % number for number in range(1, 21)]
-    await pouring.kill()
-
-
-async def test_following_many_of_one_stream_twice_the_same_and_none(session: sessions.Session) -> None:
-    commands = [(await session.run(f"echo out{i}; echo err{i} >&2")).command for i in range(3)]
-    async with sessions.follow_all([*commands, commands[0]], stream="stderr") as records:
-        assert sorted([record.data async for _, record in records]) == [b"err0\n", b"err1\n", b"err2\n"]
-    async with sessions.follow_all([]) as records:
-        assert [record async for _, record in records] == []
-    with pytest.raises(sessions.Invalid, match="stream"):
-        sessions.follow_all(commands, stream="both")
-
-
 # Slow and stopped readers
 
 
@@ -259,11 +175,6 @@ async def test_a_follower_that_stops_reading_slows_nothing_and_misses_nothing(se
     assert expected.stdout.split()[0] == digest.hexdigest()
 
 
-def peak_kib() -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
-
-
 async def test_a_line_of_fifty_megabytes_is_exact_and_never_whole_in_memory(
     session: sessions.Session, tmp_path: Path
 ) -> None:
@@ -272,7 +183,7 @@ async def test_a_line_of_fifty_megabytes_is_exact_and_never_whole_in_memory(
         f"head -c 39000000 /dev/urandom | base64 -w 0 > {line}; sha256sum < {line}; wc -c < {line}"
     )
     expected, size = made.stdout.split()[0], int(made.stdout.split()[-1])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    forget_peak()
     before = peak_kib()
     command = await session.run_async(f"cat {line}; echo; echo next")
     digest, total, last = hashlib.sha256(), 0, b""
@@ -388,94 +299,3 @@ async def test_what_processes_write_that_were_left_behind(
     logs = await command.logs()
     assert (logs.stdout, logs.stderr, logs.output) == (b"now\nlate\n", b"later\n", late[0])
     assert joined(await read_all(command.follow())) == b"now\n"
-
-
-async def test_late_output_of_many(session: sessions.Session, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    text = f"({UNTIL.format(shlex.quote(str(go)))}; echo late) & echo now"
-    commands = [await (await session.run_async(text)).wait() for _ in range(5)]
-    outputs: defaultdict[str, bytes] = defaultdict(bytes)
-    with trio.fail_after(30):
-        async with sessions.follow_all(commands, late=True) as records:
-            async for command, record in records:
-                outputs[command.id] += record.data
-                if len(outputs) == 5:
-                    go.touch()
-    assert outputs == {command.id: b"now\nlate\n" for command in commands}
-
-
-# Whole sessions, other engines, cancelling
-
-
-async def test_following_a_session_shows_all_its_commands_and_ends_with_it(session: sessions.Session) -> None:
-    await session.run("echo before")
-    seen: list[sessions.Record] = []
-
-    async def follow() -> None:
-        seen.extend(await read_all(session.follow()))
-
-    with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(follow)
-            beside = await session.run_async("echo beside; sleep 60")
-            await beside.wait_for("beside")
-            for number in range(20):
-                await session.run(f"echo {number} >&2")
-            await trio.testing.wait_all_tasks_blocked()
-            assert nursery.child_tasks
-            await session.close()
-    assert joined(seen) == (await session.logs()).output
-    assert [record.seq for record in seen] == sorted({record.seq for record in seen})
-    assert len({record.command_id for record in seen}) == 22
-    assert await read_all(session.follow(after=seen[4].seq, stream="stderr")) == [
-        record for record in seen[5:] if record.stream == "stderr"
-    ]
-
-
-async def test_following_from_another_engine_on_the_same_root(engine: sessions.Engine) -> None:
-    session = await engine.create_session("shared")
-    command = await session.run_async("for i in 1 2 3; do echo $i; read x; done; exit 4", stdin=True)
-    async with sessions.open_engine(engine.root) as other:
-        seen = await other.get_command(command.id)
-        number = 0
-        with trio.fail_after(30):
-            async with seen.follow() as records:
-                async for record in records:
-                    number += 1
-                    assert record.data == b"%d\n" % number
-                    await command.send_input("next\n")
-            assert number == 3
-            assert (await seen.wait()).exit_code == 4
-
-
-async def test_cancelling_ends_all_followers_at_once(engine: sessions.Engine) -> None:
-    opened = [await engine.create_session() for _ in range(3)]
-    commands = [await opened[number % 3].run_async("echo begun; sleep 60") for number in range(60)]
-    begun: set[str] = set()
-
-    async def follow(command: sessions.Command) -> None:
-        async with command.follow() as records:
-            async for record in records:
-                begun.add(record.command_id)
-
-    async def follow_all() -> None:
-        async with sessions.follow_all(commands) as records:
-            async for _ in records:
-                pass
-
-    async with trio.open_nursery() as nursery:
-        for command in commands:
-            nursery.start_soon(follow, command)
-            await command.wait_for("begun")
-        nursery.start_soon(follow_all)
-        for session in opened:
-            nursery.start_soon(read_all, session.follow())
-        await trio.testing.wait_all_tasks_blocked()
-        assert len(begun) == 60
-        started = trio.current_time()
-        nursery.cancel_scope.cancel()
-    assert trio.current_time() - started < 5
-    assert {command.state for command in commands} == {"running"}
-    async with trio.open_nursery() as nursery:
-        for session in opened:
-            nursery.start_soon(session.close)

@@ -13,14 +13,29 @@ import sessions
 ROOT = Path(sessions.__file__).parent
 
 ORDER = """
-    errors ids lifecycle models facts decoding texts matching wire
+    errors ids lifecycle models roots failure facts decoding texts matching wire
     store.owners store.records store.punch store.reading store.transcript store.conditions store.schema store.spaces store.catalog
     shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.descriptors shell.pseudoterminal shell.shell
-    arguments running recorder pumping stopping workshop shells live restarting closing live_terminal
+    arguments selection callbacks
+    running recorder pumping stopping workshop shells live restarting closing live_terminal
     archive reading_logs following streams waiting command terminal session
     recovery retention engine spaces opening
+    doors.open_streams doors.requests doors.operations doors.telling doors.rendering doors.ranges
+    doors.following_logs doors.streaming
+    doors.native_sessions doors.native_commands doors.native_run doors.native_follow doors.native_logs doors.native_events
+    doors.metrics doors.openapi doors.native
+    server.limits server.refusals server.admission server.token server.lock server.listening server.entrances server.guard
+    server.connections server.serving server.pid_one server.running
+    client.address client.calls client.patience client.answers client.events client.connection client.feed client.streams
+    client.reading client.listing client.waited client.command client.session client.merging client.client
+    together portal iterating facade blocking
+    cli.place cli.outcomes cli.times cli.text cli.choosing cli.prefixes cli.outlets cli.telling cli.views cli.checks cli.sampling
+    cli.completing cli.kinds cli.starting cli.reading cli.hosts cli.reaching cli.finding cli.submitting cli.log_pieces
+    cli.serve cli.new cli.run cli.start cli.ps cli.logs cli.follow cli.wait cli.send cli.kill cli.close cli.prune cli.top cli.doctor
+    cli.main
     __init__
     demo
+    __main__
 """.split()
 
 # A subpackage's __init__.py holds a docstring and nothing else.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import sessions
 
 PUBLIC = """
-    open_engine follow_all
-    Engine Session Command
+    open_engine follow_all connect Client blocking serve ServerLimits
+    Engine Session Command Terminal
     Record Logs Excerpt Result Event Limits Pruned
     SessionsError Invalid NotFound Expired Conflict Busy Closed CommandFailed EndedFirst TimedOut Broken Corrupt
 """.split()
@@ -24,7 +26,21 @@ def test_each_public_name_is_there_and_says_what_it_is() -> None:
         assert getattr(sessions, name).__doc__, name
 
 
-def test_import_loads_only_what_each_program_needs() -> None:
-    program = "import sys, sessions; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert not {"asyncio", "psutil", "rich"} & set(done.stdout.split())
+PROGRAMS = {
+    "import sessions": {"trio", "attrs", "asyncio", "psutil", "rich", "httpx", "anyio", "click", "starlette"},
+    "import sessions; sessions.open_engine": {"asyncio", "psutil", "rich", "httpx", "anyio", "click", "starlette"},
+    "import sessions; sessions.connect": {"psutil", "rich", "click", "starlette", "hypercorn"},
+}
+"""What each must not load."""
+
+
+@pytest.mark.parametrize(("program", "unwanted"), PROGRAMS.items())
+def test_import_loads_only_what_each_program_needs(program: str, unwanted: set[str]) -> None:
+    watched = f"import sys; before = set(sys.modules); {program}; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, check=True)
+    assert not unwanted & set(done.stdout.split())
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(AttributeError, match="nothing"):
+        sessions.nothing  # type: ignore[attr-defined]  # noqa: B018

@@ -18,7 +18,7 @@ EXAMPLE = re.compile(r"^```python\n(?P<program>.*?)^```\n(?:\n```text\n(?P<outpu
 
 def examples() -> list[object]:
     found: list[object] = []
-    for page in ("README.md", "docs/index.md"):
+    for page in ("README.md", "docs/index.md", "docs/blocking.md"):
         text = (HERE / page).read_text()
         for number, match in enumerate(EXAMPLE.finditer(text), 1):
             found.append(pytest.param(match["program"], match["output"], id=f"{page}-{number}"))

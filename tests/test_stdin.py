@@ -5,18 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-import shutil
 import sys
 
 import pytest
 import trio
+from conftest import SHELLS
 
 import sessions
 
-SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))
-    for shell in ("bash", "sh", "zsh")
-]
 AT_ONCE_SECONDS = 10
 """Far more than a busy machine needs."""
 PYTHON = shlex.quote(sys.executable)

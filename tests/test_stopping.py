@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -12,18 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
+from conftest import SHELLS
+from left_behind import DEAF, LEAVE, present
 
 import sessions
 
-SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))
-    for shell in ("bash", "sh", "zsh")
-]
 AT_ONCE_SECONDS = 10
 """Far less than what is stopped here would take, far more than a busy machine needs."""
 
-LEAVE = "sh -c 'echo $$ >>pids; exec sleep 600'"
-DEAF = "sh -c 'trap \"\" INT TERM HUP; echo $$ >>pids; while :; do sleep 0.05; done'"
 TREE = {
     "child": f"{LEAVE} &",
     "group of its own": f"setsid {LEAVE} &",
@@ -65,16 +60,8 @@ async def engine(root: Path) -> AsyncIterator[sessions.Engine]:
 
 
 def alive(directory: Path) -> list[psutil.Process]:
-    """Who of those that wrote their numbers to ``pids`` still lives."""
-    found = []
-    for pid in map(int, (directory / "pids").read_text().split()):
-        try:
-            process = psutil.Process(pid)
-            if process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    """Who of those that wrote their numbers down still lives."""
+    return [process for process in present(directory) if process.status() != psutil.STATUS_ZOMBIE]
 
 
 async def all_there(command: sessions.Command, directory: Path) -> None:
@@ -298,91 +285,3 @@ async def test_a_timeout_that_is_not_reached_changes_nothing(engine: sessions.En
     session = await engine.create_session()
     result = await session.run("echo quick; (exit 4)", timeout=600, idle_timeout=600)
     assert (result.reason, result.exit_code, result.stdout) == ("exit", 4, "quick\n")
-
-
-# Ctrl-C
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize(
-    "text",
-    [
-        "sh -c 'echo on; exec sleep 600'",
-        "echo on; while :; do sleep 0.01; done",
-        "echo on; while :; do :; done",
-        "sleep 600 | sh -c 'echo on; exec cat'",
-    ],
-)
-async def test_interrupt_ends_the_command_and_not_the_session(engine: sessions.Engine, shell: str, text: str) -> None:
-    session = await engine.create_session(shell=shell)
-    before = (await session.run("echo $$")).stdout
-    command = await session.run_async(text, in_shell=True)
-    await command.wait_for("on")
-    with trio.fail_after(AT_ONCE_SECONDS):
-        await command.interrupt()
-        await command.wait()
-    assert (command.exit_code, command.reason, command.signal) == (130, "killed", 2)
-    assert (await session.run("echo $$")).stdout == before
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("in_shell", [True, False])
-async def test_no_interrupt_is_lost(engine: sessions.Engine, shell: str, in_shell: bool) -> None:
-    session = await engine.create_session(shell=shell)
-    for _ in range(20):
-        # The interrupt comes while the shell is about to start the program, sometimes before, sometimes after.
-        command = await session.run_async("echo on; sleep 600", in_shell=in_shell)
-        await command.wait_for("on")
-        with trio.fail_after(AT_ONCE_SECONDS):
-            await command.interrupt()
-            await command.wait()
-        assert command.reason == "killed"
-        # Shells without job control make background commands deaf to SIGINT: those get SIGTERM.
-        assert command.signal in ({2} if in_shell or shell == "bash" else {2, 15})
-
-
-@pytest.mark.parametrize("in_shell", [True, False])
-async def test_interrupt_on_a_finished_command_is_harmless(engine: sessions.Engine, in_shell: bool) -> None:
-    session = await engine.create_session()
-    command = await session.run_async("(exit 3)", in_shell=in_shell)
-    await command.wait()
-    other = await session.run_async("read x; echo $x", in_shell=True, stdin=True)
-    await command.interrupt()
-    await command.send_signal("INT")
-    await command.kill()
-    assert (command.exit_code, command.reason) == (3, "exit")
-    await other.send_input("untouched\n")
-    assert (await other.wait()).exit_code == 0
-    assert (await other.logs()).stdout == b"untouched\n"
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-async def test_a_program_that_handles_an_interrupt_gets_it_once(engine: sessions.Engine, shell: str) -> None:
-    session = await engine.create_session(shell=shell)
-    program = (
-        "import signal, time, sys\nhits = []\nsignal.signal(signal.SIGINT, lambda *_: hits.append(1))\n"
-        "print('on', flush=True)\nwhile not hits: time.sleep(0.01)\n"
-        "time.sleep(0.6)\nprint(len(hits))\nsys.exit(5)"
-    )
-    text = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}"
-    command = await session.run_async(text, in_shell=True)
-    await command.wait_for("on")
-    await command.interrupt()
-    await command.wait()
-    assert (await command.logs()).stdout == b"on\n1\n"
-    if shell == "bash":
-        # The others break off the text, whatever became of the program, and say 130.
-        assert (command.exit_code, command.reason) == (5, "exit")
-
-
-@pytest.mark.parametrize("in_shell", [True, False])
-async def test_a_signal_reaches_the_command_and_not_the_shell(engine: sessions.Engine, in_shell: bool) -> None:
-    session = await engine.create_session()
-    before = (await session.run("echo $$")).stdout
-    text = "sh -c 'trap \"echo got it\" USR1; echo on; while :; do sleep 0.05; done'"
-    command = await session.run_async(text, in_shell=in_shell)
-    await command.wait_for("on")
-    await command.send_signal("USR1")
-    await command.wait_for("got it", timeout=AT_ONCE_SECONDS)
-    await command.kill()
-    assert (await session.run("echo $$")).stdout == before

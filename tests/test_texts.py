@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 import trio
+from conftest import SHELLS
 
 import sessions
-
-SHELLS = [
-    pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))
-    for shell in ("bash", "sh", "zsh")
-]
 
 # Scripts, each after a line with its name.
 CORPUS = r"""

@@ -10,7 +10,7 @@ from typing import Final
 from ..errors import Expired
 from ..ids import command_id
 from ..models import InterleavedLogs, Logs, Record
-from .records import GIVEN_UP, KIND_OF, RECORD_BYTES, STDOUT, STREAM_OF, Span, to_ns, unpack
+from .records import GIVEN_UP, KIND_OF, KIND_OFFSET, RECORD_BYTES, STDOUT, STREAM_OF, Span, to_ns, unpack
 
 BLOCK_RECORDS: Final = 2048
 """How much of an index is read at a time: 48 KiB."""
@@ -62,6 +62,8 @@ class TranscriptReader:
 
     def spans(self, start: int, stop: int) -> Iterator[Span]:
         """The spans of records ``start`` to ``stop - 1``, in order."""
+        if start >= stop:
+            return  # `start` may be far behind the end: nothing before it is looked for
         _, size = self.count()
         asked = start
         begin, damaged = self._end_before(start, size)
@@ -96,6 +98,10 @@ class TranscriptReader:
                 middle -= 1
             yield from reversed(list(self.spans(middle, stop)))
             stop = middle
+
+    def is_given_up(self, seq: int) -> bool:
+        """Whether the bytes of this record, of stdout or stderr, are no longer kept."""
+        return os.pread(self._index, 1, seq * RECORD_BYTES + KIND_OFFSET + 1) == bytes([GIVEN_UP])
 
     def read(self, begin: int, end: int) -> bytes:
         """The transcript's bytes in ``[begin, end)``."""

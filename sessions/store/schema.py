@@ -45,13 +45,15 @@ CREATE TRIGGER IF NOT EXISTS session_closed AFTER UPDATE OF state ON sessions
 WHEN OLD.state IN ('open', 'stalled', 'ended') AND NEW.state NOT IN ('open', 'stalled', 'ended') BEGIN
     INSERT INTO events (time, type, session_id) VALUES (NEW.closed_at, 'session_closed', NEW.id);
 END;
-CREATE TRIGGER IF NOT EXISTS command_queued AFTER INSERT ON commands BEGIN
+-- One trigger for both: SQLite runs two on the same change in an order of its own.
+DROP TRIGGER IF EXISTS command_queued;
+DROP TRIGGER IF EXISTS command_started_at_once;
+CREATE TRIGGER command_queued AFTER INSERT ON commands BEGIN
     INSERT INTO events (time, type, session_id, command_id)
     VALUES (NEW.queued_at, 'command_queued', NEW.session_id, NEW.session_id || '-' || NEW.number);
-END;
-CREATE TRIGGER IF NOT EXISTS command_started_at_once AFTER INSERT ON commands WHEN NEW.state = 'running' BEGIN
     INSERT INTO events (time, type, session_id, command_id)
-    VALUES (NEW.started_at, 'command_started', NEW.session_id, NEW.session_id || '-' || NEW.number);
+    SELECT NEW.started_at, 'command_started', NEW.session_id, NEW.session_id || '-' || NEW.number
+    WHERE NEW.state = 'running';
 END;
 CREATE TRIGGER IF NOT EXISTS command_started AFTER UPDATE OF state ON commands WHEN NEW.state = 'running' BEGIN
     INSERT INTO events (time, type, session_id, command_id)

@@ -1,0 +1,167 @@
+"""Connections: who takes them, how long a stranger may stay, and how all of them end.
+
+Hypercorn speaks HTTP and WebSocket on each. Its own loop that takes connections is not used, for three reasons, all seen
+with its version 0.18:
+
+- One request with bytes beyond ASCII in a header of a WebSocket's handshake raises an error in its connection's task, and that
+  ends the server. Here it ends that connection.
+- Who begins to speak HTTP/2 and then says nothing is never cut, and neither is a TLS handshake's peer for a minute.
+  Here a connection is closed unless it has sent a request that was let in within ``header_seconds``.
+- What it sends is shielded from cancellation, so a client that never reads keeps the server from ending. Here the socket is
+  closed under it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from ..errors import Invalid
+from .admission import Rules
+from .entrances import Entrance, Wanted
+from .guard import Guard
+from .limits import ServerLimits
+
+LOGGER: Final = logging.getLogger("sessions.server")
+MESSAGE_BYTES: Final = 1 << 16
+"""The largest message that a WebSocket's client may send: none of ours needs to say much."""
+LINGER_SECONDS: Final = 0.5
+"""What a connection gets to end in good order, once its answer has been sent."""
+
+
+def configure(limits: ServerLimits, wanted: Wanted) -> Config:
+    """Hypercorn's settings."""
+    config = Config()
+    config.accesslog = None
+    config.errorlog = LOGGER
+    config.include_server_header = False
+    config.h11_max_incomplete_size = limits.header_bytes
+    config.keep_alive_timeout = limits.idle_seconds
+    config.ssl_handshake_timeout = limits.header_seconds
+    config.websocket_max_message_size = MESSAGE_BYTES
+    config.websocket_ping_interval = limits.heartbeat_seconds
+    config.alpn_protocols = ["http/1.1"]
+    config.certfile = os.fspath(wanted.certfile) if wanted.certfile is not None else None
+    config.keyfile = os.fspath(wanted.keyfile) if wanted.keyfile is not None else None
+    return config
+
+
+def load_certificate(config: Config) -> ssl.SSLContext | None:
+    """None if there is none. `Invalid` if it can't be used."""
+    try:
+        return config.create_ssl_context()
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise Invalid(f"certificate {config.certfile} with key {config.keyfile} can't be used: {error}") from error
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, transport: trio.SocketStream) -> None:
+        self.transport = transport
+        self.let_in = trio.Event()
+
+    def close(self) -> None:
+        """At once, whatever is being done with it: that fails then."""
+        self.transport.socket.close()
+
+
+class Connections:
+    """All clients of a server."""
+
+    def __init__(self, guard: Guard, config: Config, limits: ServerLimits) -> None:
+        self._guard = guard
+        self._config = config
+        self._limits = limits
+        self._context = WorkerContext(None)
+        self._open: set[Connection] = set()
+        self._strangers: dict[Connection, None] = {}
+        self._gone = trio.Event()
+        self._taking = trio.CancelScope()
+        self._serving = trio.CancelScope()
+
+    async def serve(self, entrances: Sequence[Entrance], task_status: trio.TaskStatus[None]) -> None:
+        """Take connections and serve them until `end` has ended all of them."""
+        with self._serving:
+            async with trio.open_nursery() as handlers:
+                with self._taking:
+                    async with trio.open_nursery() as nursery:
+                        for entrance in entrances:
+                            handler = partial(self._serve, entrance.rules)
+                            take = partial(trio.serve_listeners, handler_nursery=handlers)
+                            await nursery.start(take, handler, [entrance.listener])
+                        task_status.started()
+
+    async def end(self) -> None:
+        """Take no more. Those that are silent are closed at once, those that are not when they have been answered, or soon."""
+        self._taking.cancel()
+        await self._context.terminated.set()
+        with trio.move_on_after(LINGER_SECONDS):
+            while self._open:
+                await self._gone.wait()
+        for connection in list(self._open):
+            connection.close()
+        self._serving.cancel()
+
+    async def _serve(self, rules: Rules, stream: Any) -> None:
+        connection = Connection(stream.transport_stream if isinstance(stream, trio.SSLStream) else stream)
+        self._open.add(connection)
+        if rules.token_digest is not None:
+            self._make_room()
+            self._strangers[connection] = None
+
+        async def app(scope: Any, receive: Any, send: Any, sync_spawn: object, call_soon: object) -> None:
+            await self._guard.answer(rules, partial(self._admit, connection), scope, receive, send)
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, connection)
+                # Not a coroutine, but what can be awaited once.
+                await TCPServer(app, self._config, self._context, ConnectionState({}), stream)
+                nursery.cancel_scope.cancel()
+        except* (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass  # it has gone, or was made to go
+        except* Exception as group:
+            # Whatever a client can make go wrong in there goes wrong for that client.
+            LOGGER.warning("a connection failed: %s", "; ".join(map(repr, leaves(group))))
+        finally:
+            connection.close()
+            self._strangers.pop(connection, None)
+            self._open.discard(connection)
+            if not self._open:
+                self._gone.set()
+                self._gone = trio.Event()
+
+    def _make_room(self) -> None:
+        if len(self._strangers) >= self._limits.strangers:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.close()
+
+    def _admit(self, connection: Connection) -> None:
+        connection.let_in.set()
+        self._strangers.pop(connection, None)
+
+    async def _watch(self, connection: Connection) -> None:
+        with trio.move_on_after(self._limits.header_seconds):
+            await connection.let_in.wait()
+            return
+        connection.close()
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The errors in it, and in the groups in it."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

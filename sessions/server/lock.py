@@ -1,0 +1,70 @@
+"""One server a root: ``serve.lock`` is locked for as long as one serves, and says who.
+
+That it is locked is the only sign of life that counts. The file stays when the server has gone, empty: who unlinked it might
+take it from one who has just locked it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from ..errors import Broken, Conflict
+
+FILE: Final = "serve.lock"
+LARGEST: Final = 1 << 16
+
+
+@attrs.frozen
+class Lock:
+    """The lock on a root, held."""
+
+    _descriptor: int
+
+    def tell(self, **facts: object) -> None:
+        """Write down who holds it, for those who come later."""
+        text = json.dumps({"pid": os.getpid(), "started_at": time.time(), **facts}).encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text, 0)
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[Lock]:
+    """Be the one server of `root` for the block. `Conflict` if there is one, which says who."""
+    path = root / FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Broken(f"the lock file {path} can't be opened: {error}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"{root} is served already {whom(descriptor)}: use that server, or end it first") from None
+        lock = Lock(descriptor)
+        lock.tell()
+        try:
+            yield lock
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def whom(descriptor: int) -> str:
+    """Who holds it, in words."""
+    facts: Any = None
+    with contextlib.suppress(ValueError):
+        facts = json.loads(os.pread(descriptor, LARGEST, 0))
+    if not isinstance(facts, dict) or "pid" not in facts:
+        return "by a process that has just started"
+    addresses = [str(address) for address in [*(facts.get("urls") or []), facts.get("unix")] if address]
+    return f"by process {facts['pid']}" + (f" at {', '.join(addresses)}" if addresses else "")

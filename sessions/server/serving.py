@@ -1,0 +1,152 @@
+"""A server: the doors, on sockets, over an engine that somebody else owns."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import attrs
+import trio
+from starlette.routing import BaseRoute, Mount, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..doors import daytona, native
+from ..doors.open_streams import Streams
+from ..doors.requests import error_response
+from ..engine import Engine
+from ..errors import NotFound, SessionsError
+from ..spaces import Spaces, open_spaces
+from .connections import Connections, configure, load_certificate
+from .entrances import AnyPath, Entrance, Wanted, open_entrances
+from .guard import Guard
+from .limits import ServerLimits
+from .listening import Addresses
+from .lock import locked
+
+LOGGER: Final = logging.getLogger("sessions.server")
+
+DOORS: Final[Mapping[str, Callable[[Spaces, Streams], list[BaseRoute]]]] = {
+    "/v1": lambda spaces, streams: native.routes(spaces.engine, streams),
+    "/daytona": daytona.routes,
+}
+"""Where each dialect is spoken."""
+REFUSALS: Final[Mapping[str, Callable[[Scope, SessionsError], ASGIApp]]] = {"/daytona": daytona.refuse}
+"""How those whose errors are not ours say no to a request that is not let in."""
+
+
+def build_app(spaces: Spaces, streams: Streams) -> ASGIApp:
+    mounts = [
+        Mount(path, app=Router(routes(spaces, streams), redirect_slashes=False)) for path, routes in DOORS.items()
+    ]
+    return Router(mounts, redirect_slashes=False, default=nothing_here)
+
+
+async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    known = ", ".join(DOORS)
+    await error_response(NotFound(f"there is nothing at {scope['path']!r}: try {known}"))(scope, receive, send)
+
+
+@attrs.frozen
+class Server:
+    """A server that is up."""
+
+    addresses: Addresses
+    _guard: Guard
+    _limits: ServerLimits
+
+    def refuse(self) -> None:
+        """Let nobody in any more; those who are in are answered."""
+        self._guard.close()
+
+    async def let_finish(self) -> None:
+        """Wait until all are answered, but not for long."""
+        with trio.move_on_after(self._limits.stop_seconds):
+            await self._guard.drained()
+
+
+@asynccontextmanager
+async def open_server(engine: Engine, wanted: Wanted, limits: ServerLimits) -> AsyncIterator[Server]:
+    """A server for the block. It has ended when the block has, and the engine goes on."""
+    config = configure(limits, wanted)
+    certificate = load_certificate(config)
+    async with AsyncExitStack() as stack:
+        lock = stack.enter_context(locked(engine.root))
+        close_to_others(engine.root)
+        entrances, addresses = await open_entrances(wanted, engine.root, certificate, limits, stack)
+        lock.tell(urls=addresses.urls, unix=str(addresses.unix) if addresses.unix else None)
+        streams = Streams(limits.followers, limits.heartbeat_seconds)
+        spaces = await stack.enter_async_context(open_spaces(engine))
+        guard = Guard(build_app(spaces, streams), limits, REFUSALS)
+        connections = Connections(guard, config, limits)
+        server = Server(addresses, guard, limits)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_shielded, connections, entrances)
+            LOGGER.info("serving %s at %s, pid %d", engine.root, addresses, os.getpid())
+            try:
+                yield server
+            finally:
+                with trio.CancelScope(shield=True):
+                    server.refuse()
+                    streams.close()
+                    await server.let_finish()
+                    await connections.end()
+                    LOGGER.info("no longer serving %s", engine.root)
+
+
+async def run_shielded(
+    connections: Connections, entrances: Sequence[Entrance], task_status: trio.TaskStatus[None]
+) -> None:
+    """Only `Connections.end` ends it: whoever is cancelled has answers to finish."""
+    with trio.CancelScope(shield=True):
+        await connections.serve(entrances, task_status)
+
+
+def close_to_others(root: Path) -> None:
+    """What is in a root is for its owner alone. A directory that many share, such as /tmp, is left as it is."""
+    found = root.stat()
+    if found.st_uid == os.geteuid() and found.st_mode & 0o077 and not found.st_mode & stat.S_ISVTX:
+        root.chmod(0o700)
+
+
+async def serve(
+    engine: Engine,
+    *,
+    bind: Sequence[str] = (),
+    unix: AnyPath | Literal[False] | None = None,
+    token: str | None = None,
+    certfile: AnyPath | None = None,
+    keyfile: AnyPath | None = None,
+    insecure: bool = False,
+    hosts: Sequence[str] = (),
+    limits: ServerLimits | None = None,
+    task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an engine to other processes until this is cancelled. The engine is yours and goes on; its followers over HTTP are
+    told that the server closes.
+
+    :param bind: addresses to listen on with TCP, ``HOST:PORT``; port 0 is any that is free.
+    :param unix: where the unix socket is; ``serve.sock`` in the root if left out, none if False.
+    :param token: what requests over TCP must bring; ``$SESSIONS_TOKEN`` if left out, else one that is made once and kept in the
+        root's file ``token``. Who may open the unix socket needs none.
+    :param certfile: with `keyfile`, the TLS certificate for `bind`, as files in PEM.
+    :param insecure: allows a `bind` that other machines reach without TLS: something else encrypts.
+    :param hosts: names that clients call this server by, beside ``localhost``, addresses and the names in `bind`.
+    :param limits: see `ServerLimits`.
+
+    Reports its real addresses when it is up. Raises `Invalid`, and `Conflict` if the root is served already.
+
+    ::
+
+        addresses = await nursery.start(partial(sessions.serve, engine, bind=["127.0.0.1:0"]))
+    """
+    wanted = Wanted(
+        bind=bind, unix=unix, token=token, certfile=certfile, keyfile=keyfile, insecure=insecure, hosts=hosts
+    )
+    async with open_server(engine, wanted, limits or ServerLimits()) as server:
+        task_status.started(server.addresses)
+        await trio.sleep_forever()

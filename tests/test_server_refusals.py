@@ -1,0 +1,288 @@
+"""Who is not let in: each gets a clear refusal, and nothing is hurt."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from served import TOKEN, connect, get, over_tcp, over_unix, raw, rest_of, served, upgrade
+
+import sessions
+from sessions.server.listening import Addresses
+
+
+@pytest.fixture
+async def addresses(engine: sessions.Engine) -> AsyncIterator[Addresses]:
+    async with served(engine, header_seconds=2.0, body_seconds=1.0) as addresses:
+        yield addresses
+        async with over_tcp(addresses) as client:
+            assert (await client.get("/v1/health")).status_code == 200, "the server does not work any more"
+
+
+async def test_unix_socket_needs_no_token(addresses: Addresses) -> None:
+    async with over_unix(addresses) as client:
+        assert (await client.get("/v1/health")).json()["status"] == "ok"
+        assert (await client.get("/v1/health", headers={"Host": "what.ever"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Basic {TOKEN}",
+        TOKEN,
+        f"Bearer {TOKEN} x",
+        f"Bearer {TOKEN}, Bearer {TOKEN}",
+        "Bearer \xff\xfe",
+    ],
+)
+async def test_without_the_token(addresses: Addresses, authorization: str | None) -> None:
+    headers = ["Connection: close", *([f"Authorization: {authorization}"] if authorization is not None else [])]
+    answer = await raw(addresses, get("/v1/health", *headers, token=None))
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"www-authenticate: Bearer\r\n" in answer
+    assert b'"code":"unauthorized"' in answer
+    assert TOKEN.encode() not in answer
+
+
+async def test_two_tokens_are_none(addresses: Addresses) -> None:
+    answer = await raw(addresses, get("/v1/health", "Connection: close", f"Authorization: Bearer {TOKEN}"))
+    assert answer.startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 400 "))
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/sessions", "/v1/openapi.json", "/v1/metrics"])
+async def test_no_path_is_open_without_the_token(addresses: Addresses, path: str) -> None:
+    async with over_tcp(addresses, token=None) as client:
+        assert (await client.get(path)).status_code == 401
+
+
+async def test_websocket_without_the_token(addresses: Addresses) -> None:
+    answer = await raw(addresses, upgrade("/v1/commands/x/follow", token=None))
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b'"code":"unauthorized"' in answer
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "", "a b", "[::1", "x:y:z"]
+)
+async def test_foreign_host(addresses: Addresses, host: str) -> None:
+    for request in (get("/v1/health", "Connection: close", host=host), upgrade("/v1/follow", host=host)):
+        answer = await raw(addresses, request)
+        assert answer.startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 400 ")), answer
+        assert b"engine_id" not in answer
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.0.0.1:9", "[::1]:80", "192.0.2.7"]
+)
+async def test_hosts_that_no_page_can_have(addresses: Addresses, host: str) -> None:
+    assert (await raw(addresses, get("/v1/health", "Connection: close", host=host))).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_host_that_was_told(engine: sessions.Engine) -> None:
+    async with served(engine, hosts=["Build.example"]) as addresses, over_tcp(addresses) as client:
+        for host, status in (("build.example", 200), ("build.example:8443", 200), ("x.build.example", 403)):
+            assert (await client.get("/v1/health", headers={"Host": host})).status_code == status
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:1", "file://", "http://localhost:80", "", "localhost"]
+)
+async def test_foreign_origin(addresses: Addresses, origin: str) -> None:
+    for request in (
+        get("/v1/health", "Connection: close", f"Origin: {origin}"),
+        upgrade("/v1/follow", f"Origin: {origin}"),
+    ):
+        answer = await raw(addresses, request)
+        assert answer.startswith(b"HTTP/1.1 403 ")
+        assert b'"code":"forbidden"' in answer
+        assert b"access-control-allow" not in answer.lower()
+
+
+async def test_foreign_origin_on_the_unix_socket(addresses: Addresses) -> None:
+    """A proxy may stand before it."""
+    async with over_unix(addresses) as client:
+        assert (await client.get("/v1/health", headers={"Origin": "http://evil.example"})).status_code == 403
+
+
+async def test_page_of_our_own(addresses: Addresses) -> None:
+    own = get("/v1/health", "Connection: close", "Origin: http://localhost:7878", host="localhost:7878")
+    assert (await raw(addresses, own)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_no_cors(addresses: Addresses) -> None:
+    async with over_tcp(addresses) as client:
+        asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+        answer = await client.options("/v1/sessions", headers=asked)
+        assert answer.status_code == 403
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+async def test_nothing_is_taken_for_another_type(addresses: Addresses) -> None:
+    async with over_tcp(addresses) as client:
+        for path in ("/v1/health", "/v1/nothing", "/nothing"):
+            answer = await client.get(path)
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_large_body(addresses: Addresses, told: bool) -> None:
+    """100 MB are refused, with an answer that even a client sees which sends them all first."""
+    piece = b"x" * 1_000_000
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield piece
+
+    headers = {"Content-Length": "100000000"} if told else {}
+    async with over_tcp(addresses, timeout=30) as client:
+        answer = await client.post("/v1/sessions", content=body(), headers=headers)
+        assert answer.status_code == 413
+        assert answer.json()["error"]["code"] == "too_large"
+        assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("length", ["-1", "1e9", "99999999999999999999999", "16777217", "x", "1, 2"])
+async def test_lengths_that_are_none(addresses: Addresses, length: str) -> None:
+    request = get("/v1/health", f"Content-Length: {length}", "Connection: close")
+    assert (await raw(addresses, request)).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 "))
+
+
+async def test_slow_body(addresses: Addresses) -> None:
+    async with await connect(addresses) as stream:
+        await stream.send_all(get("/v1/sessions", "Content-Length: 1000").replace(b"GET", b"POST", 1))
+        answer = await trickle(stream)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"timed_out"' in answer
+
+
+@pytest.mark.parametrize("size", [33_000, 60_000, 1_000_000])
+async def test_large_head(addresses: Addresses, size: int) -> None:
+    for request in (
+        get("/v1/health", "Connection: close", "X: " + "y" * size),
+        get("/v1/health?" + "y" * size, "Connection: close"),
+    ):
+        assert (await raw(addresses, request)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_many_headers(addresses: Addresses) -> None:
+    assert (await raw(addresses, get("/v1/health", *["A: b"] * 10_000, "Connection: close"))).startswith(
+        b"HTTP/1.1 431 "
+    )
+
+
+async def test_slow_loris(addresses: Addresses) -> None:
+    """A head that never ends is cut, with the token or without."""
+    started = trio.current_time()
+    async with await connect(addresses) as stream:
+        await stream.send_all(get("/v1/health").removesuffix(b"\r\n") + b"X: ")
+        assert await trickle(stream) == b""
+    assert trio.current_time() - started < 10
+
+
+async def trickle(stream: trio.SocketStream) -> bytes:
+    """Send a byte now and then; what comes back until it is cut."""
+    found = b""
+    async with trio.open_nursery() as nursery:
+
+        async def send() -> None:
+            try:
+                while True:
+                    await stream.send_all(b"x")
+                    await trio.sleep(0.05)
+            except trio.BrokenResourceError:
+                pass
+
+        nursery.start_soon(send)
+        found = await rest_of(stream)
+        nursery.cancel_scope.cancel()
+    return found
+
+
+async def test_strangers_do_not_stay(addresses: Addresses) -> None:
+    """A connection that sends nothing that is let in is cut, whatever it says it will speak."""
+    hellos = [
+        b"",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\r\n\r\n",
+        b"GET /v1/health HTTP/1.1\r\nHost: x\r\n",
+        get("/v1/health", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"),
+    ]
+    await all_at_once(addresses, hellos)
+
+
+async def all_at_once(addresses: Addresses, requests: list[bytes]) -> list[bytes]:
+    """The answers; each connection must come to its end."""
+    answers: list[bytes] = []
+
+    async def ask(request: bytes) -> None:
+        answers.append(await raw(addresses, request))
+
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            for request in requests:
+                nursery.start_soon(ask, request)
+    return answers
+
+
+async def test_failed_tries_do_not_prolong_a_stay(addresses: Addresses) -> None:
+    async with await connect(addresses) as stream:
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+
+                async def ask() -> None:
+                    try:
+                        while True:
+                            await stream.send_all(get("/v1/health", token="wrong"))
+                            await trio.sleep(0.05)
+                    except trio.BrokenResourceError:
+                        pass
+
+                nursery.start_soon(ask)
+                assert b" 401 " in await rest_of(stream)
+                nursery.cancel_scope.cancel()
+
+
+async def test_too_many_strangers(engine: sessions.Engine) -> None:
+    """The oldest is cut for each that comes; who has been let in stays, and who comes gets in."""
+    async with served(engine, strangers=5) as addresses, over_tcp(addresses) as client:
+        assert (await client.get("/v1/health")).status_code == 200
+        streams = [await connect(addresses) for _ in range(20)]
+        with trio.fail_after(10):
+            for stream in streams[:15]:
+                assert await rest_of(stream) == b""
+        assert (await client.get("/v1/health")).status_code == 200
+        async with over_tcp(addresses) as another:
+            assert (await another.get("/v1/health")).status_code == 200
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_bytes_beyond_ascii_end_one_connection_at_most(addresses: Addresses) -> None:
+    names = ["Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "Connection", "Upgrade", "Host", "Cookie"]
+    odd = [f"{name}: \xff\xfe" for name in names]
+    requests = [upgrade("/v1/follow", line, token=None) for line in odd]
+    await all_at_once(addresses, requests + [get("/v1/health", "Connection: close", line) for line in odd])
+
+
+async def test_nonsense(addresses: Addresses) -> None:
+    lines = [
+        "GET /v1/\xff HTTP/1.1",
+        "GET http://evil.example/v1/health HTTP/1.1",
+        "GET * HTTP/1.1",
+        "\x16\x03\x01\x02\x00\x01",
+        "GET /v1/health",
+    ]
+    for answer in await all_at_once(
+        addresses, [f"{line}\r\nHost: localhost\r\n\r\n".encode("latin-1") for line in lines]
+    ):
+        assert b"engine_id" not in answer
+        assert b" 200 " not in answer
