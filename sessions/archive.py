@@ -83,16 +83,16 @@ class StoredLog:
 
     def is_over(self, number: int | None, late: bool) -> bool:
         session = self._archive.catalog.find_session(self._session_id)
-        if session is None or session.state not in OPEN_STATES:
-            return True
-        if number is None:
-            return False
+        closed = session is None or session.state not in OPEN_STATES
+        if number is None or session is None:
+            return closed
         command = self._archive.catalog.get_command(self._session_id, number)
-        return command is None or (command.finished_at is not None and not late)
+        # A detached command goes on when its session is closed.
+        return command is None or (command.finished_at is not None and (closed or not late))
 
     async def check_owner(self) -> None:
         session = self._archive.catalog.find_session(self._session_id)
-        if session is not None and session.state in OPEN_STATES:
+        if session is not None:
             await self._archive.check_owner(session)
 
     def close(self) -> None:

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import Broken, Invalid
+from .shell.processes import COMMAND_MARK, SESSION_MARK
 from .shell.script import DIALECTS
 
+MARKS = (SESSION_MARK, COMMAND_MARK)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -91,6 +93,8 @@ def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
     for name, value in check_mapping("env", env).items():
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
             raise Invalid(f"env: {name!r} is no variable name: use letters, digits and '_', not beginning with a digit")
+        if name in MARKS:
+            raise Invalid(f"env: {name} is how processes are told apart: leave it out")
         if not isinstance(value, str):
             raise Invalid(f"env: {name} is {type(value).__name__}, not str: convert it yourself")
         if "\0" in value:
@@ -128,7 +132,7 @@ def check_cwd(cwd: str | os.PathLike[str] | None, relative_to: str) -> str | Non
 def check_directory(cwd: str | os.PathLike[str] | None) -> str:
     """Where a session begins: `cwd`, or this program's directory."""
     try:
-        here = os.getcwd()
+        here = check_encodable("this program's own directory", os.getcwd()) if cwd is None else os.getcwd()
     except FileNotFoundError:
         if cwd is None or not os.path.isabs(cwd):
             raise Invalid("this program's own directory has been removed: pass an absolute cwd") from None

@@ -13,7 +13,7 @@ from .errors import Closed, Conflict, EndedFirst, TimedOut
 from .facts import CommandFacts
 from .following import POLL_SECONDS
 from .lifecycle import CommandStateName, Finished, Outcome, state_name
-from .matching import compile_pattern
+from .matching import OutputSearch, compile_pattern
 from .models import CommandInfo, Excerpt, Logs
 from .reading_logs import Selection, read_excerpt, read_logs
 from .running import RunningCommand
@@ -93,8 +93,9 @@ class Command(CommandFacts):
     ) -> re.Match[bytes]:
         """Wait for output that matches, in what is logged already or comes.
 
-        Each stream is searched by itself, over the borders of lines and pieces; ``^`` and ``$`` are those of lines. Raises
-        `EndedFirst` if the command ends without, `TimedOut` after `timeout` seconds; neither stops the command.
+        Each stream is searched by itself, over the borders of lines and pieces; ``^`` and ``$`` are those of lines. A match may
+        begin up to 64 KiB back. A str is searched for as UTF-8, so quantify a letter that is not ASCII in a group: ``(?:é)+``.
+        Raises `EndedFirst` if the command ends without, `TimedOut` after `timeout` seconds; neither stops the command.
 
         ::
 
@@ -105,8 +106,9 @@ class Command(CommandFacts):
         check_stream(stream)
         seconds = check_seconds("timeout", timeout)
         await self.refresh()
+        search = OutputSearch(compiled)
         with trio.move_on_after(float("inf") if seconds is None else seconds):
-            match = await find_match(self.archive, self.info, compiled, stream)
+            match = await find_match(self.archive, self.info, search, stream)
             if match is not None:
                 return match
             await self.wait()
@@ -114,6 +116,8 @@ class Command(CommandFacts):
                 f"command {self.id} ended ({self.reason}, exit code {self.exit_code})"
                 f" and wrote nothing that matches {compiled.pattern!r}"
             )
+        if search.tentative is not None:
+            return search.tentative
         raise TimedOut(
             f"command {self.id} wrote nothing that matches {compiled.pattern!r} within {timeout} s; it goes on: kill() it or wait longer"
         )
@@ -172,7 +176,7 @@ class Command(CommandFacts):
                 async for record in records:
                     print(record.seq, record.stream, record.data)
         """
-        return RecordStream(self.archive, self.info, after, stream, late, Callbacks(on_stdout, on_stderr))
+        return RecordStream(self.archive, self.info, after, stream, late, Callbacks(on_stdout, on_stderr), self.refresh)
 
     # Acting on it
 

@@ -8,8 +8,8 @@ import shlex
 import sqlite3
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +33,15 @@ from .terminal import Terminal, check_size
 from .workshop import Workshop
 
 Live = TypeVar("Live", bound=LiveSession)
+
+
+@contextmanager
+def storage(root: Path) -> Iterator[None]:
+    """What the disk or the database says is told as `Broken`."""
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        raise Broken(f"the root {root} can't be written: {error}") from error
 
 
 class Engine:
@@ -164,22 +173,24 @@ class Engine:
             await self.archive.check_owner(namesake)  # a dead engine holds no name
         self._creating += 1
         try:
-            catalog.add_session(info)
-            try:
-                live = kind(info, self.archive.directory(info.id), self.workshop, lambda: self._forget(info.id))
+            with storage(self.root):
+                catalog.add_session(info)
                 try:
-                    await start(live)
+                    live = kind(info, self.archive.directory(info.id), self.workshop, lambda: self._forget(info.id))
+                    # Its event is out: who reacts to that finds it, and waits until it has a shell.
+                    self.archive.live[info.id] = live
+                    try:
+                        async with live.shells.lock:
+                            await start(live)
+                    except BaseException:
+                        live.closing = True
+                        live.closed.set()
+                        live.dispose()
+                        raise
                 except BaseException:
-                    live.dispose()
+                    catalog.delete_session(info.id)
+                    self.archive.remove(info.id)
                     raise
-            except BaseException:
-                catalog.delete_session(info.id)
-                self.archive.remove(info.id)
-                raise
-        except (OSError, sqlite3.OperationalError) as error:
-            raise Broken(f"session {info.name!r} can't be created in {self.root}: {error}") from error
-        else:
-            self.archive.live[info.id] = live
             self._all_live.add(live)
         finally:
             self._creating -= 1
@@ -212,7 +223,8 @@ class Engine:
         try:
             yield session
         finally:
-            await session.close()
+            with trio.CancelScope(shield=True):
+                await session.close()
 
     async def get_session(self, name_or_id: str) -> Session:
         """The open session of this name, or the one with this id, or the newest that had this name. `NotFound` if there is none."""
@@ -246,8 +258,10 @@ class Engine:
                 await end_detached(live, self.limits.kill_grace_seconds)
         elif any(command.finished_at is None for command in self.archive.catalog.list_commands(session.id)):
             raise Conflict(f"session {session.name!r} has a detached command in another engine: kill it there first")
-        self.archive.catalog.delete_session(session.id)
-        await trio.to_thread.run_sync(self.archive.remove, session.id)
+        with trio.CancelScope(shield=True), storage(self.root):
+            # The files first, which a full disk may need; whoever reads them meanwhile is told that they have gone.
+            await trio.to_thread.run_sync(self.archive.remove, session.id)
+            self.archive.catalog.delete_session(session.id)
 
     # Commands
 
@@ -312,7 +326,8 @@ class Engine:
             raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
         await trio.lowlevel.checkpoint()
         async with self._pruning:
-            return await retention.prune(self.archive, older_than, keep_bytes)
+            with storage(self.root):
+                return await retention.prune(self.archive, older_than, keep_bytes)
 
     async def close(self) -> None:
         """Close all sessions and end all processes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,14 +19,15 @@ import attrs
 import trio
 
 from .errors import Broken, Busy
-from .lifecycle import OPEN_STATES, SESSION_MOVES, Outcome, judge, move
+from .hearing import Hearing
+from .lifecycle import OPEN_STATES, SESSION_MOVES, Outcome, finish, judge, move
 from .models import SessionInfo
 from .pumping import Pump
 from .recorder import RETRY_SECONDS, Recorder
 from .running import Order, RunningCommand
 from .shell.script import Report
 from .shells import Shells
-from .stopping import stop_in_time
+from .stopping import stop_in_time, sweep_command
 from .store.transcript import Transcript
 from .workshop import Workshop
 
@@ -57,7 +59,9 @@ class LiveSession:
         self._last_number = 0
         self._status = 0
         self._retrying = False
-        self._unheard: RunningCommand | None = None
+        self.hearing = Hearing()
+        self._forked: set[int] = set()
+        """Those of `starting` that have been forked: what comes of them is not the shell's business any more."""
 
     # Its state
 
@@ -125,7 +129,7 @@ class LiveSession:
 
     @property
     def _is_free(self) -> bool:
-        return self.foreground is None and self.shells.now is not None and not self.recorder.stalled
+        return self.foreground is None and self.shells.takes_commands and not self.recorder.stalled
 
     def _advance(self) -> None:
         """Give the shell what it can take."""
@@ -226,21 +230,27 @@ class LiveSession:
                 # Should its reporter be killed, the keeper tells how it ended.
                 number = report.number
                 self.workshop.keeper.expect(report.value, lambda code: self._report(Report("e", number, code)))
-                self.starting.discard(command.number)
+                self._is_born(command)
                 self.recorder.started(command)
                 self._watch_time(command)
                 self._advance()
-            case "b" if report.value and command.number in self.starting:
+            case "b" if not report.value:
+                self._forked.add(command.number)
+            case "b" if command.number in self.starting:
                 # The shell could not fork.
-                self.starting.discard(command.number)
+                self._is_born(command)
                 self._end(command, Outcome("shell_died", None))
             case "e":
-                self.starting.discard(command.number)
+                self._is_born(command)
                 self._end(command, judge(report.value, command.asked, command.sent_signal))
             case "d" if command is self.foreground:
                 self._status = report.value
                 self.foreground = None
                 self._end(command, judge(report.value, command.asked, command.sent_signal))
+
+    def _is_born(self, command: RunningCommand) -> None:
+        self.starting.discard(command.number)
+        self._forked.discard(command.number)
 
     def _end(self, command: RunningCommand, outcome: Outcome) -> None:
         """A command has ended. In this order: all its output, the mark, the catalog, those who wait."""
@@ -263,13 +273,18 @@ class LiveSession:
         """Its last pipe has ended, or it has: if both have, nothing more can come of it, and it is forgotten."""
         if not command.settled or command.number not in self.commands:
             return
-        if command.has_late_output:
-            self.recorder.tell(lambda: self.workshop.catalog.update_command_log(command.info))
+        if command.last_seq > command.stored_seq:
+            self._store_late(command)
         del self.commands[command.number]
         self.transcript.wake(command.number)
         self._dispose_shells()
         if self.closed.is_set():
             self.dispose_if_unused()
+
+    def _store_late(self, command: RunningCommand) -> None:
+        """What was logged after the end, for other engines and later ones."""
+        command.stored_seq = command.last_seq
+        self.recorder.tell(lambda: self.workshop.catalog.update_command_log(command.info))
 
     # The shell ends
 
@@ -278,11 +293,16 @@ class LiveSession:
         if culprit is not None:
             culprit.ended_shell = True
             outcome = judge(exit_code, culprit.asked, culprit.sent_signal)
-            self._end(culprit, Outcome("shell_died", None) if culprit is self._unheard else outcome)
+            self._end(culprit, Outcome("shell_died", None) if self.hearing.is_mute(culprit) else outcome)
         unborn = [self.commands[number] for number in self.starting]
         self.starting.clear()
+        self._forked.clear()
+        shop = self.workshop
         for command in unborn:
             self._end(command, Outcome("session_closed" if self.closing else "shell_died", None))
+            self._spawn(
+                sweep_command, command.id, shop.census, shop.limits.kill_grace_seconds
+            )  # it may be forked all the same
         self.end_queue()
         self._dispose_shells()
         if not self.closing and self.info.state in OPEN_STATES:
@@ -292,21 +312,37 @@ class LiveSession:
         self.shells.dispose_earlier({command.shell for command in self.commands.values() if not command.is_over})
 
     def listen(self) -> None:
-        """Called each second. A shell that waits for its next line although a command of its has not been reported has lost
-        its voice (a function called ``builtin`` can do that): nothing will ever be heard of that command, so the shell is ended.
-        """
-        starting = next(iter(self.starting), None)
-        command = self.foreground or (self.commands[starting] if starting else None)
+        """Called each second: look for what the reports and the pipes don't tell."""
+        for command in self.hearing.find_lost(self.commands.values()):
+            self._end(command, Outcome(command.asked or "shell_died", None))
+        for command in self.commands.values():
+            if command.is_finished and command.last_seq > command.stored_seq:
+                self._store_late(command)
+        unborn = next(iter(self.starting - self._forked), None)
+        waiting = self.foreground or (self.commands[unborn] if unborn else None)
         shell = self.shells.now
-        if command is None or shell is None or not shell.is_idle():
-            self._unheard = None
-        elif command is not self._unheard:
-            self._unheard = command  # its report may be on its way
-        else:
+        if shell is None or not self.hearing.is_silent(shell, waiting):
+            return
+        assert waiting is not None
+        if self.hearing.is_mute(waiting):
             LOGGER.error(
-                "session %s: its shell can't report the end of command %s; it is ended", self.info.name, command.id
+                "session %s: its shell can't report how command %s ended; it is ended", self.info.name, waiting.id
             )
             shell.kill()
+        elif waiting is self.foreground:
+            shell.ask_again(waiting.request)  # an interrupt may have hit the report
+
+    def abandon(self) -> None:
+        """The tasks that this session needs have failed: nothing more will be told, so nobody shall wait for it."""
+        for command in self.commands.values():
+            if not command.is_finished:
+                command.state = finish(command.state, time.time(), Outcome("lost", None), f"command {command.id}")
+            for event in (command.started, command.over, command.finished):
+                event.set()
+            self.transcript.wake(command.number)
+        self._queue.clear()
+        self.recorder.caught_up.set()
+        self.closed.set()
 
     def dispose_if_unused(self) -> None:
         """After the close: let go of everything once the last detached command is over."""

@@ -57,8 +57,7 @@ class OutputSearch:
     command has ended, if what comes until then does not make it longer or undo it.
     """
 
-    def __init__(self, pattern: re.Pattern[bytes], grow_seconds: float = GROW_SECONDS) -> None:
-        self._grow_seconds = grow_seconds
+    def __init__(self, pattern: re.Pattern[bytes]) -> None:
         self._searches = {"stdout": PatternSearch(pattern), "stderr": PatternSearch(pattern)}
         self._waiting: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self._tentative: dict[str, re.Match[bytes]] = {}
@@ -93,5 +92,5 @@ class OutputSearch:
         if not self._tentative:
             self.deadline = float("inf")
         elif self.deadline == float("inf"):
-            self.deadline = now + self._grow_seconds
+            self.deadline = now + GROW_SECONDS
         return self.tentative if now >= self.deadline else None

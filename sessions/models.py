@@ -277,7 +277,8 @@ class Limits:
     def __attrs_post_init__(self) -> None:
         for name, least in (("log_bytes", 1 << 14), ("kill_grace_seconds", 0), ("sessions", 1), ("queued_commands", 1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+            kinds = int | float if name == "kill_grace_seconds" else int
+            if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
                 raise Invalid(f"Limits: {name}={value!r}: pass a number from {least}")
 
 

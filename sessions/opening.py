@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import weakref
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +37,8 @@ async def check_owner(root: Path, info: SessionInfo) -> None:
     """Recover the session's engine if that is dead."""
     owner = take_over(root, info.engine_id)
     if owner is not None:
-        await trio.to_thread.run_sync(recover_apart, root, owner)
+        with trio.CancelScope(shield=True):  # the lock is ours: whoever is cancelled here would keep it for ever
+            await trio.to_thread.run_sync(recover_apart, root, owner)
 
 
 def recover_apart(root: Path, owner: Owner) -> None:
@@ -52,6 +55,18 @@ async def listen_to_shells(archive: Archive) -> None:
         await trio.sleep(LISTEN_SECONDS)
         for session in list(archive.live.values()):
             session.listen()
+
+
+OPEN: Final[weakref.WeakKeyDictionary[open_engine, None]] = weakref.WeakKeyDictionary()
+
+
+def leave_in_child() -> None:
+    """After a fork: the lock and the keeper's socket are the parent's, and must not outlive it in a child."""
+    for opened in list(OPEN):
+        opened.let_go()
+
+
+os.register_at_fork(after_in_child=leave_in_child)
 
 
 class open_engine:
@@ -84,7 +99,8 @@ class open_engine:
             (root / "sessions").mkdir(mode=0o700, exist_ok=True)
             catalog = Catalog(root / "catalog.sqlite3")
             for dead in dead_owners(root):
-                await trio.to_thread.run_sync(recover, root, catalog, dead)
+                with trio.CancelScope(shield=True):  # the lock is ours: who is cancelled here would keep it for ever
+                    await trio.to_thread.run_sync(recover, root, catalog, dead)
             for info in catalog.list_sessions():
                 if info.state in OPEN_STATES:
                     await check_owner(root, info)  # whose file may be gone
@@ -101,7 +117,8 @@ class open_engine:
         # Entered by hand, so that what the caller's block raises does not come out wrapped in an exception group.
         self._nursery_manager = trio.open_nursery()
         self._nursery = await self._nursery_manager.__aenter__()
-        services = await self._nursery.start(self._serve)
+        with trio.CancelScope(shield=True):  # a cancelled start would wait for ever for a task that is shielded itself
+            services = await self._nursery.start(self._serve)
         services.start_soon(poller.run)
         catalog.on_checkpoint_due = lambda: services.start_soon(trio.to_thread.run_sync, catalog.checkpoint)
         workshop = Workshop(
@@ -114,10 +131,16 @@ class open_engine:
             run_directory,
             raise_limit(),
         )
-        archive = Archive(root, catalog, partial(check_owner, root))
+        self._archive = archive = Archive(root, catalog, partial(check_owner, root))
         services.start_soon(listen_to_shells, archive)
         self._engine = Engine(root, self._limits, owner, archive, workshop)
+        OPEN[self] = None
         return self._engine
+
+    def let_go(self) -> None:
+        with contextlib.suppress(OSError):
+            self._owner.drop()
+        self._keeper.let_go()
 
     async def _serve(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """Home of the engine's own tasks: shielded, since they are needed for ending things when the caller is cancelled."""
@@ -129,6 +152,8 @@ class open_engine:
         except BaseException:
             # A bug: without these tasks nothing can be ended in good order. The keeper still ends all processes.
             self._closing.cancel()
+            for session in list(self._archive.live.values()):
+                session.abandon()
             raise
 
     async def __aexit__(
@@ -149,6 +174,7 @@ class open_engine:
                     kind if from_nursery else None, error if from_nursery else None, traceback if from_nursery else None
                 )
             finally:
+                del OPEN[self]  # from here on its descriptors' numbers may be another's
                 self._poller.close()
                 self._catalog.close()
                 restore_limit()

@@ -104,7 +104,7 @@ class Recorder:
         """The command is over and all its output is logged. Calls `then` when this is written."""
 
         def mark() -> None:
-            command.last_seq = command.finished_seq = self.transcript.mark_finished(command.number, outcome)
+            command.last_seq = command.stored_seq = self.transcript.mark_finished(command.number, outcome)
 
         def tell() -> None:
             info = command.info

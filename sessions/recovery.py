@@ -23,9 +23,11 @@ from .shell import processes
 from .store.catalog import Catalog
 from .store.owners import Owner
 from .store.reading import TranscriptReader
-from .store.records import GIVEN_UP, LAYOUT, RECORD_BYTES, STDOUT, is_valid, pack, unpack_outcome
+from .store.records import GIVEN_UP, LAYOUT, RECORD_BYTES, STDERR, STDOUT, is_valid, pack, unpack_outcome
 from .store.transcript import Transcript
 
+LATE_RECORDS: Final = 10_000
+"""So many of a log's last records are looked through for output that came after a command's end."""
 KILL_SECONDS: Final = 10.0
 """How long processes in uninterruptible sleep are waited for."""
 
@@ -38,6 +40,8 @@ def recover(root: Path, catalog: Catalog, owner: Owner) -> None:
         for info in sessions:
             # Closed ones too: detached commands may have outlived them, but not their engine.
             finish_commands(root, catalog, info)
+            if info.state in OPEN_STATES:
+                count_late_output(root, catalog, info.id)
             if info.state in OPEN_STATES:
                 state = move(SESSION_MOVES, info.state, "lose", f"session {info.id}")
                 catalog.update_session(
@@ -170,6 +174,30 @@ def read_ends(
     finally:
         reader.close()
     return ends
+
+
+def count_late_output(root: Path, catalog: Catalog, session_id: str) -> None:
+    """What finished commands' processes wrote last may not have come to the catalog, which is told of it each second."""
+    with contextlib.suppress(OSError, SessionsError):
+        reader = TranscriptReader.open(session_id, root / "sessions" / session_id)
+        try:
+            count, _ = reader.count()
+            spans = [span for span in reader.spans(max(0, count - LATE_RECORDS), count) if span.has_bytes]
+        finally:
+            reader.close()
+        for number in {span.number for span in spans}:
+            info = catalog.get_command(session_id, number)
+            late = [span for span in spans if info and span.number == number and span.seq > info.last_seq]
+            if info is not None and late:
+                sizes = {kind: sum(s.end - s.begin for s in late if s.kind == kind) for kind in (STDOUT, STDERR)}
+                catalog.update_command_log(
+                    attrs.evolve(
+                        info,
+                        last_seq=late[-1].seq,
+                        stdout_bytes=info.stdout_bytes + sizes[STDOUT],
+                        stderr_bytes=info.stderr_bytes + sizes[STDERR],
+                    )
+                )
 
 
 def remove_run_directory(path: Path) -> None:

@@ -42,7 +42,8 @@ async def restart(session: LiveSession, only_if_ended: bool = False) -> None:
             shop = session.workshop
             await stop(session.foreground, shop.census, "killed", shop.limits.kill_grace_seconds)
         for number in list(session.starting):  # about to be forked: they go on
-            await session.commands[number].started.wait()
+            if (command := session.commands.get(number)) is not None:
+                await command.started.wait()
         await session.shells.kill()
         await session.open_shell()
         session.restarted = True

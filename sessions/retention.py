@@ -37,29 +37,40 @@ async def prune(archive: Archive, older_than: float | None, keep_bytes: int | No
     """Others run between two commands."""
     catalog = archive.catalog
     now = time.time()
-    candidates = [command for command in catalog.prunable() if archive.running(command.id) is None]
-    total = sum(held_bytes(command) for command in candidates)
-    chosen = choose(candidates, total, now, older_than, keep_bytes)
-    freed = 0
+    foreign = kept_by_others(archive)
+    candidates = [
+        command
+        for command in catalog.prunable()
+        if command.session_id not in foreign and archive.running(command.id) is None
+    ]
+    chosen = choose(candidates, sum(map(held_bytes, candidates)), now, older_than, keep_bytes)
     by_session: dict[str, list[CommandInfo]] = {}
     for command in chosen:
         by_session.setdefault(command.session_id, []).append(command)
-    removed = 0
     for session_id, commands in by_session.items():
-        # First the catalog: from now on nobody reads what is about to go.
-        for command in commands:
-            catalog.expire_command(command.session_id, command.number)
-            freed += held_bytes(command)
-            await trio.lowlevel.checkpoint()
-        session = catalog.find_session(session_id)
-        if session is not None and session.state not in OPEN_STATES and not catalog.holds_logs(session_id):
+        await trio.lowlevel.checkpoint()
+        with trio.CancelScope(shield=True):  # bytes of an expired command would stay for ever
+            # The bytes first: a full disk has room for the catalog's change only then. Who reads meanwhile is told of the gap.
+            await free(archive, session_id, commands)
+            for command in commands:
+                catalog.expire_command(command.session_id, command.number)
+                await trio.lowlevel.checkpoint()
+    removed = 0
+    for session_id in catalog.empty_sessions():
+        if session_id not in foreign and archive.directory(session_id).is_dir():
             await trio.to_thread.run_sync(archive.remove, session_id)
             removed += 1
-        else:
-            await free(archive, session_id, commands)
     if older_than is not None:
         catalog.forget_events(now - older_than)
-    return Pruned(len(chosen), removed, freed)
+    return Pruned(len(chosen), removed, sum(map(held_bytes, chosen)))
+
+
+def kept_by_others(archive: Archive) -> set[str]:
+    """The sessions whose logs another engine writes: only that may prune them."""
+    sessions = {info.id for info in archive.catalog.list_sessions() if info.state in OPEN_STATES}
+    for state in ("queued", "running"):
+        sessions.update(command.session_id for command in archive.catalog.list_commands(state=state))
+    return sessions - archive.live.keys()
 
 
 async def free(archive: Archive, session_id: str, commands: list[CommandInfo]) -> None:
@@ -74,11 +85,6 @@ async def free(archive: Archive, session_id: str, commands: list[CommandInfo]) -
     directory: Path = archive.directory(session_id)
     if not os.path.isdir(directory):
         return
-    session = archive.catalog.find_session(session_id)
-    if (session is not None and session.state in OPEN_STATES) or any(
-        command.finished_at is None for command in archive.catalog.list_commands(session_id)
-    ):
-        return  # another engine writes there: only it may
     transcript = Transcript(session_id, directory)
     try:
         for command in commands:

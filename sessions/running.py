@@ -69,16 +69,18 @@ class RunningCommand:
         self.last_output_at = 0.0
         """On trio's clock."""
         self.stdout_bytes = self.stderr_bytes = self.dropped_bytes = 0
-        self.first_seq = self.last_seq = self.finished_seq = self.oldest_kept_seq = first_seq
+        self.first_seq = self.last_seq = self.oldest_kept_seq = first_seq
+        self.stored_seq = first_seq
+        """The last record that the catalog knows of, once it is finished."""
         self.pipes: dict[int, OutputPipe | Screen] = {}
         self.input: InputPipe | None = None
-        self._session_id = session_id
+        self.session_id = session_id
 
     @property
     def info(self) -> CommandInfo:
         return CommandInfo(
             id=self.id,
-            session_id=self._session_id,
+            session_id=self.session_id,
             number=self.number,
             text=self.order.text,
             in_shell=self.in_shell,
@@ -113,11 +115,6 @@ class RunningCommand:
     def settled(self) -> bool:
         """True once nothing can write to its log any more."""
         return self.is_finished and not self.pipes
-
-    @property
-    def has_late_output(self) -> bool:
-        """Whether something was logged after the finished mark."""
-        return self.last_seq > self.finished_seq
 
     def deadline(self, started_at: float) -> float:
         """When it is to be ended, as things are now; on trio's clock, as is `started_at`."""

@@ -44,6 +44,7 @@ class Session(SessionFacts):
     async def refresh(self) -> Session:
         """Bring the facts of another engine's session up to date."""
         await trio.lowlevel.checkpoint()
+        self._live = self._live or self.archive.live.get(self.id)
         if self._live is None:
             self._info = await self.archive.session_now(self.id)
         return self
@@ -136,6 +137,7 @@ class Session(SessionFacts):
 
     async def _ready(self, verb: str) -> LiveSession:
         await trio.lowlevel.checkpoint()
+        self._live = self._live or self.archive.live.get(self.id)
         if self._live is None or self._live.info.state not in OPEN_STATES:
             self._info = await self.archive.session_now(self.id)
             if self._info.state not in OPEN_STATES:
@@ -232,7 +234,7 @@ class Session(SessionFacts):
 
         `grace` is in seconds, from the first signal to SIGKILL. Closing a closed session does nothing.
         """
-        await trio.lowlevel.checkpoint()
+        self._live = self._live or self.archive.live.get(self.id)
         if self._live is not None:
             seconds = check_grace(grace, self._live.workshop.limits.kill_grace_seconds)
             with trio.CancelScope(shield=True):  # half closed is no state to be left in

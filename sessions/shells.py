@@ -39,6 +39,10 @@ class Shells:
         self._count = 0
 
     @property
+    def takes_commands(self) -> bool:
+        return self.now is not None and self.now.exit_code is None
+
+    @property
     def pid(self) -> int | None:
         return self.now.pid if self.now else None
 

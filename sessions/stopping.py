@@ -26,6 +26,8 @@ INTERRUPT_SECONDS: Final = 0.05
 INTERRUPTS_BEFORE_TERM: Final = 3
 SHELL_GRACE_SECONDS: Final = 2.0
 """What a shell gets on top of the grace, once all its children have been killed."""
+REPORTER_ROUNDS: Final = 3
+"""How often a background command's reporter is asked to go on, once a second, before it is killed, too."""
 LOOK_SECONDS: Final = 0.02
 """Between two looks at processes that have been told to end; doubled each time, up to a quarter of a second."""
 
@@ -116,7 +118,7 @@ async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -
     killed = False
     while not command.is_over:
         command.sent_signal = command.sent_signal or signal.SIGINT
-        shell.interrupt(command.request)
+        shell.interrupt(command.request, [] if shell.dialect.own_group else belonging(command, await census.take()))
         rounds += 1
         if trio.current_time() >= deadline + SHELL_GRACE_SECONDS:
             shell.kill()
@@ -136,9 +138,15 @@ async def stop_beside(command: RunningCommand, census: Census, grace: float) -> 
         command.sent_signal = command.end_signal
         await send(command, census, command.end_signal)
         await command.over.wait()
+    rounds = 0
     while not command.is_over:
         command.sent_signal = signal.SIGKILL
+        reporter = processes.reporter_of(command.leader, command.session_id) if command.leader else None
         await send(command, census, signal.SIGKILL)
+        if reporter is not None:
+            # The command may have stopped it. Without it, the keeper tells how the command ended.
+            processes.send_to(reporter, signal.SIGCONT if rounds < REPORTER_ROUNDS else signal.SIGKILL)
+        rounds += 1
         with trio.move_on_after(1):
             await command.over.wait()
 
@@ -206,7 +214,7 @@ def interrupt_now(command: RunningCommand, everybody: Sequence[Seen]) -> None:
         assert command.shell is not None
         if command.shell.dialect.hides_interrupt and not everybody:
             command.asked = command.asked or "killed"
-        command.shell.interrupt(command.request)
+        command.shell.interrupt(command.request, everybody)
     elif command.owns_group and command.leader is not None:
         processes.send_group(command.leader, signal.SIGINT)
     else:

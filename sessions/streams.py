@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -33,6 +33,7 @@ class RecordStream:
         stream: str | None,
         late: bool,
         callbacks: Callbacks,
+        at_end: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         check_stream(stream)
         check_count("after", after, -1)
@@ -40,6 +41,7 @@ class RecordStream:
         self._target = target
         self._after = after
         self._callbacks = callbacks
+        self._at_end = at_end
         self._follower = Follower(stream, late)
 
     async def __aenter__(self) -> Self:
@@ -69,6 +71,8 @@ class RecordStream:
                 # With a full disk the catalog may come later than the mark: who saw the end sees the outcome.
                 await running.finished.wait()
         await self._callbacks.finish()
+        if self._at_end is not None:
+            await self._at_end()
         raise StopAsyncIteration
 
     def __await__(self) -> Generator[object, object, None]:

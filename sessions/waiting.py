@@ -8,15 +8,17 @@ import trio
 
 from .archive import Archive
 from .following import Follower
-from .matching import GROW_SECONDS, OutputSearch
+from .matching import OutputSearch
 from .models import CommandInfo
 
 
 async def find_match(
-    archive: Archive, command: CommandInfo, pattern: re.Pattern[bytes], stream: str | None
+    archive: Archive, command: CommandInfo, search: OutputSearch, stream: str | None
 ) -> re.Match[bytes] | None:
-    """The first match in one of the streams; None if the command ends without."""
-    search = OutputSearch(pattern, GROW_SECONDS)
+    """The first match in one of the streams; None if the command ends without.
+
+    Who is out of patience before a match at the very end has stopped growing finds that in ``search.tentative``.
+    """
     follower = Follower(stream, late=False)
     try:
         follower.add_commands(archive, command.session_id, [command], None)

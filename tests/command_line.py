@@ -34,7 +34,13 @@ class CommandLine:
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
         """A call that goes on beside the test. The streams that are not told are pipes."""
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        # Without a buffer, so that communicate() finds all that readline() has not returned.
+        streams: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "bufsize": 0,
+        }
         process = subprocess.Popen([*PROGRAM, *arguments], env=self.environ | (env or {}), **(streams | options))
         self._started.append(process)
         return process
@@ -100,11 +106,14 @@ class CommandLine:
         if pid is not None and psutil.pid_exists(pid):
             server = psutil.Process(pid)
             server.send_signal(number)
-            psutil.wait_procs([server], timeout=SECONDS)
-            assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+            deadline = time.monotonic() + SECONDS
+            # Whoever has become its parent may take its time to collect it.
+            while server.is_running() and server.status() != psutil.STATUS_ZOMBIE:
+                assert time.monotonic() < deadline, "the server does not end"
+                time.sleep(0.01)
 
     def session_ids(self) -> set[str]:
-        if not (self.root / "catalog.sqlite3").exists():
+        if not (self.root / "sessions").exists():
             return set()
         catalog = Catalog(self.root / "catalog.sqlite3")
         try:

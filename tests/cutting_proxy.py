@@ -81,7 +81,7 @@ class CuttingProxy:
 
 
 @asynccontextmanager
-async def cutting_proxy(target: str, budgets: Iterator[int] = iter(())) -> AsyncIterator[CuttingProxy]:
+async def cutting_proxy(target: str, budgets: Iterator[int]) -> AsyncIterator[CuttingProxy]:
     """A proxy in front of the server at `target` for the block."""
     proxy = CuttingProxy(target, budgets)
     async with trio.open_nursery() as nursery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -123,6 +123,17 @@ class Web:
         """The same, and wait until it is over."""
         command_id = await self.start(session, text, **options)
         assert (await self.get(f"/commands/{command_id}/wait"))["state"] == "finished"
+        return command_id
+
+    async def pace(self, session: str, steps: Sequence[str]) -> str:
+        """Run steps that each write something, the next one when that has arrived: a record for each. The command's id."""
+        text = "\n".join(f"read -r go; {step}" for step in steps)
+        command_id = await self.start(session, text, stdin=True)
+        async with self.stream(f"/commands/{command_id}/follow?encoding=base64") as events:
+            for _ in steps:
+                await self.post(f"/commands/{command_id}/input", {"text": "go\n"}, 204)
+                await events.next()
+            await events.rest()
         return command_id
 
     def stream(

@@ -229,7 +229,7 @@ async def test_pages(web: Web) -> None:
 
 
 async def test_an_excerpt(web: Web) -> None:
-    command_id = await web.finish("test", "seq 1 1000; echo wrong >&2; seq 1 1000; printf '\\377'")
+    command_id = await web.pace("test", ["seq 1 1000", "echo wrong >&2", "seq 1 1000; printf '\\377'"])
     whole = (await web.http.get(f"/commands/{command_id}/logs?format=raw")).content
     found = await web.get(f"/commands/{command_id}/excerpt?max_bytes=600&encoding=base64")
     parts = {name: base64.b64decode(found[name]) for name in ("head", "tail", "stderr_tail")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import trio
 from http_server import Told, Web, open_web, text_of
 from http_server import open_test_web as open_test_web
@@ -12,6 +13,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, RejectConnection, RejectData, Request, TextMessage
 
 import sessions
+from sessions.doors import telling
 
 
 def by_command(events: list[Told]) -> dict[str, str]:
@@ -46,15 +48,14 @@ async def test_commands_of_several_sessions_at_once(web: Web) -> None:
     assert await web.events("/follow", "POST", body={"commands": []}) == [("done", None, {})]
 
 
-async def test_many_are_resumed_by_the_last_id_of_each_session(web: Web) -> None:
+async def test_many_are_resumed_by_the_last_id_of_each_session(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "MERGE_SECONDS", 0)
     await web.post("/sessions", {"name": "other"}, 201)
-    commands = [
-        await web.finish(name, f"printf '{name} \\303'; sleep 0.02; printf '\\251\\n'; sleep 0.02; echo end")
-        for name in ("test", "other", "test")
-    ]
+    steps = ["printf 'c\\303'", "printf '\\251\\n'", "echo end"]
+    commands = [await web.pace(name, steps) for name in ("test", "other", "test")]
     events = await web.events("/follow", "POST", body={"commands": commands})
     whole = by_command(events)
-    assert sorted(whole.values()) == ["other é\nend\n", "test é\nend\n", "test é\nend\n"]
+    assert sorted(whole.values()) == ["cé\nend\n"] * 3
     after: dict[str, int] = {}
     for number, event in enumerate(events):
         if event.id is None:
@@ -166,10 +167,10 @@ async def streams_are(web: Web, number: int) -> None:
             await trio.sleep(0.01)
 
 
-async def test_websocket_tells_the_same(web: Web) -> None:
-    command_id = await web.start(
-        "test", "echo one; sleep 0.05; printf 't\\303'; sleep 0.05; printf '\\251\\n' >&1; echo e >&2"
-    )
+async def test_websocket_tells_the_same(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "MERGE_SECONDS", 0)
+    steps = ["echo one", "printf 't\\303'", "printf '\\251\\n'", "echo e >&2"]
+    command_id = await web.pace("test", steps)
     for path in (f"/commands/{command_id}/follow", f"/sessions/test/commands/{command_id}/follow?encoding=base64"):
         async with Socket(web, path) as socket:
             messages = await socket.messages()

@@ -12,18 +12,18 @@ from http_server import open_test_web as open_test_web
 
 import sessions
 from sessions import reading_logs
-from sessions.doors import native_logs
+from sessions.doors import native_logs, telling
 from sessions.doors.native_logs import choose_format
 from sessions.doors.ranges import NotSatisfiable, read_range
 from sessions.doors.rendering import StampedText, to_object
 from sessions.models import Record
 from sessions.selection import Selection
 
-MIXED = "echo one; sleep 0.02; echo two >&2; sleep 0.02; printf 'thr\\303'; sleep 0.02; echo err >&2; sleep 0.02; printf '\\251\\nfour'"
+MIXED = ["echo one", "echo two >&2", "printf 'thr\\303'", "echo err >&2", "printf '\\251\\nfour'"]
 
 
 async def test_json_is_the_default(web: Web) -> None:
-    command_id = await web.finish("test", MIXED + "; printf '\\377' >&2")
+    command_id = await web.pace("test", [*MIXED, "printf '\\377' >&2"])
     logs = await web.get(f"/commands/{command_id}/logs")
     assert (logs["stdout"], logs["stderr"]) == ("one\nthré\nfour", "two\nerr\n\ufffd")
     assert logs["dropped_bytes"] == 0
@@ -54,8 +54,9 @@ async def test_too_much_for_json(web: Web, monkeypatch: pytest.MonkeyPatch) -> N
     assert len((await web.http.get(f"/commands/{command_id}/logs?format=raw")).content) == 100_001
 
 
-async def test_parts_of_a_log(web: Web) -> None:
-    command_id = await web.finish("test", "for i in 1 2 3 4; do echo $i; sleep 0.02; done")
+async def test_parts_of_a_log(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "MERGE_SECONDS", 0)
+    command_id = await web.pace("test", [f"echo {number}" for number in (1, 2, 3, 4)])
     path = f"/commands/{command_id}/logs"
     events = await web.events(path + "?format=events")
     first, second = events[0], events[1]
@@ -78,8 +79,9 @@ async def test_parts_of_a_log(web: Web) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid")
 
 
-async def test_text_puts_characters_together(web: Web) -> None:
-    command_id = await web.finish("test", MIXED)
+async def test_text_puts_characters_together(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "MERGE_SECONDS", 0)
+    command_id = await web.pace("test", MIXED)
     answer = await web.http.get(f"/commands/{command_id}/logs", headers={"Accept": "text/plain"})
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.text == "one\ntwo\nthrerr\né\nfour"
@@ -89,7 +91,7 @@ async def test_text_puts_characters_together(web: Web) -> None:
 
 
 async def test_text_with_times(web: Web) -> None:
-    command_id = await web.finish("test", MIXED)
+    command_id = await web.pace("test", MIXED)
     answer = await web.http.get(f"/commands/{command_id}/logs?format=text&timestamps=true")
     lines = [
         re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) (\w+) (.*)", line) for line in answer.text.splitlines()
@@ -183,7 +185,10 @@ async def test_bytes_that_go_while_they_are_read_are_told_as_dropped(
         lines = "while read -r n; do for ((i = 0; i < n; i++)); do echo 012345678901234567890123456789; done; done"
         command = await session.run_async(lines, stdin=True)
         await command.send_input("3000\n")
-        await command.wait_for("(?s).{92999}")
+        async with command.follow() as records:
+            size = 0
+            while size < 93000:
+                size += len((await anext(records)).data)
         pieces = reading_logs.read_pieces(command.archive, command.info, Selection())
         told = [next(pieces) for _ in range(3)]
         await command.send_input("6000\n")

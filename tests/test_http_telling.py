@@ -49,6 +49,13 @@ def test_neighbours_within_ten_milliseconds_are_merged() -> None:
     assert [data["seq"] for _, _, data in told(messages)] == [4, 5, 6, 7, 8, 9, 10]
 
 
+def test_a_message_stays_small_if_records_are() -> None:
+    messages = Teller(True).tell(
+        [record(seq, 1.0, b"x" * 30_000) for seq in range(1, 6)] + [record(6, 1.0, b"y" * 200_000)]
+    )
+    assert [id for _, id, _ in told(messages)] == ["2", "4", "5", "6"]
+
+
 def test_what_is_left_of_a_character_has_the_id_of_the_end() -> None:
     teller = Teller(False, full_id)
     assert teller.tell([record(1, 1.0, b"\xe2")]) == []

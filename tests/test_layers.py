@@ -17,7 +17,7 @@ ORDER = """
     store.owners store.records store.punch store.reading store.transcript store.conditions store.schema store.spaces store.catalog
     shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.descriptors shell.pseudoterminal shell.shell
     arguments selection callbacks
-    running recorder pumping stopping workshop shells live restarting closing live_terminal
+    running recorder pumping stopping hearing workshop shells live restarting closing live_terminal
     archive reading_logs following streams waiting command terminal session
     recovery retention engine spaces opening
     doors.open_streams doors.requests doors.operations doors.telling doors.rendering doors.ranges

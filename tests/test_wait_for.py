@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 import sessions
-import sessions.waiting
+import sessions.matching
 
 
 async def next_record(command: sessions.Command, after: int | None = None) -> sessions.Record:
@@ -104,7 +104,7 @@ async def test_the_last_line_needs_no_newline(session: sessions.Session) -> None
 async def test_a_number_that_still_grows_is_waited_for(
     session: sessions.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions.waiting, "GROW_SECONDS", 20.0)
+    monkeypatch.setattr(sessions.matching, "GROW_SECONDS", 20.0)
     command = await session.run_async(piecewise("ready on port 80", "80", " and more\n"), stdin=True)
     found: list[re.Match[bytes]] = []
 

@@ -84,9 +84,13 @@ class FollowedCommands:
         by_session: dict[str, list[Command]] = {}
         for command in self._commands.values():
             by_session.setdefault(command.session_id, []).append(command)
-        for session_id, commands in by_session.items():
-            infos = [command.info for command in commands]
-            self._follower.add_commands(commands[0].archive, session_id, infos, self._after.get(session_id))
+        try:
+            for session_id, commands in by_session.items():
+                infos = [command.info for command in commands]
+                self._follower.add_commands(commands[0].archive, session_id, infos, self._after.get(session_id))
+        except BaseException:
+            self._follower.close()
+            raise
         return self
 
     async def __aexit__(
@@ -117,7 +121,7 @@ class FollowedCommands:
     def _rest(self, command: Command) -> list[Message]:
         """What is left of characters that never were completed."""
         info, after = command.info, self._after.get(command.session_id)
-        if after is None and not self._teller.tells(command.id):
+        if not self._teller.is_text or (after is None and not self._teller.tells(command.id)):
             return []
         seq = info.last_seq if self._late else find_mark(command.archive, info)
         if after is not None and after < seq:

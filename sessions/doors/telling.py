@@ -16,6 +16,8 @@ from ..models import Record
 from ..texts import Texts
 
 MERGE_SECONDS: Final = 0.010
+MERGE_BYTES: Final = 1 << 16
+"""Larger records gain nothing by it, and clients bound the size of a message."""
 
 
 class Message(NamedTuple):
@@ -47,6 +49,7 @@ class Teller:
     ) -> None:
         """`before` gives the bytes in front of a record, as `Texts` needs them where reading does not begin at the first."""
         self._texts = None if as_base64 else Texts(before)
+        self.is_text = not as_base64
         self._make_id = make_id
         self._unended: set[str] = set()
 
@@ -54,9 +57,12 @@ class Teller:
         messages: list[Message] = []
         run: list[Record] = []
         first: Record | None = None
+        size = 0
         for record in records:
+            size += len(record.data)
             if (
                 first is not None
+                and size <= MERGE_BYTES
                 and record.command_id == first.command_id
                 and record.stream == first.stream
                 and record.time - first.time < MERGE_SECONDS
@@ -65,7 +71,7 @@ class Teller:
                 run.append(record)
                 continue
             self._add(messages, run)
-            first, run = record, [record]
+            first, run, size = record, [record], len(record.data)
         self._add(messages, run)
         return messages
 

@@ -145,6 +145,12 @@ class Keeper:
         for on_exit in shells.values():
             on_exit(137)
 
+    def let_go(self) -> None:
+        """In a forked child: close our copy of the socket."""
+        if self._channel is not None:
+            os.close(self._channel.detach())
+            self._channel = None
+
     async def close(self) -> None:
         """End the keeper, and with it every process that was started through it."""
         channel, process = self._channel, self._process

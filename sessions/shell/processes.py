@@ -141,6 +141,14 @@ class Memory:
         return found
 
 
+def send_to(process: Process, number: int) -> None:
+    """Signal it, if it is still the same process."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        process.send_signal(number)
+
+
 def send(processes: Iterable[Seen], number: int) -> None:
     """Signal each of them that is still the same process; who must be able to act on it is also continued."""
     import psutil
@@ -158,6 +166,28 @@ def send_group(group: int, number: int) -> None:
         os.killpg(group, number)
         if number == signal.SIGTERM:
             os.killpg(group, signal.SIGCONT)
+
+
+def exists(pid: int) -> bool:
+    """Whether there is a process of this number, a zombie included."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def reporter_of(leader: int, session_id: str) -> Process | None:
+    """The fork of the session's shell that waits for a background command and reports for it; None if it has gone."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(leader).parent()
+        if parent is not None and parent.environ().get(SESSION_MARK) == session_id:
+            return parent
+    return None
 
 
 def ignores(pid: int, number: int) -> bool:

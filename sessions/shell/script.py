@@ -238,9 +238,12 @@ class Writer:
         job = "\n".join(steps)
         if self.dialect.name == "zsh":
             # zsh hangs on `wait` in such a fork, so there the command is a foreground subshell of the reporter.
-            keep = "__sessions_flags=$-; unsetopt errexit"
-            begin = "case $__sessions_flags in *e*) setopt errexit ;; esac; unset __sessions_flags"
-            pid = f"{word} zmodload zsh/system; {tell} s $sysparams[pid] {to}"
+            keep = "__sessions_flags=$-; [[ -o errreturn ]] && __sessions_flags+=@; unsetopt errexit errreturn"
+            begin = (
+                "case $__sessions_flags in *e*) setopt errexit ;; esac;"
+                " case $__sessions_flags in *@) setopt errreturn ;; esac; unset __sessions_flags"
+            )
+            pid = f"{word} zmodload zsh/system; {tell} s ${{sysparams[pid]}} {to}"
             return f"{{ {keep}; (\n{begin}\n{pid}\n{job}\n)\n{tell} e $? {to}\n}} &\n"
         # A fork of bash gives up aliases along with its interactivity.
         monitor = "\\builtin set -m\n" if self.dialect.own_group else ""

@@ -15,7 +15,7 @@ from ..errors import Broken
 from .keeper import Keeper
 from .pipes import ControlPipe
 from .poller import Poller
-from .processes import SESSION_MARK
+from .processes import COMMAND_MARK, SESSION_MARK, Seen, send
 from .script import Dialect, Report, Request, Writer, parse_reports
 
 READY_SECONDS = 30.0
@@ -74,6 +74,9 @@ class Shell:
             poller.watch(shell._reports, shell._read_reports)
             shell._control = ControlPipe(poller, lambda: None)
             environment = {**os.environ, **env, SESSION_MARK: session_id}
+            environment.pop(
+                COMMAND_MARK, None
+            )  # of a command in which this program runs: forks carry none until they get one
             environment.pop("ENV", None)  # a startup file of interactive POSIX shells
             try:
                 shell.pid = await keeper.spawn(argv, environment, cwd, shell._control.shell_end, shell._exit)
@@ -110,13 +113,24 @@ class Shell:
         starter = self._writer.starter(request, status)
         (self.directory / f"{request.number}b").write_text(starter, "utf-8", "surrogateescape")
 
-    def interrupt(self, request: Request) -> None:
-        """Ctrl-C for the command in the foreground and the shell that waits for it."""
+    def interrupt(self, request: Request, programs: Sequence[Seen]) -> None:
+        """Ctrl-C for the command in the foreground, whose `programs` these are, and the shell that waits for it."""
         assert self._control is not None
-        self.signal_group(signal.SIGINT)
-        self.signal_group(signal.SIGCONT)  # who is stopped can't act on it
+        if self.dialect.own_group:
+            self.signal_group(signal.SIGINT)
+            self.signal_group(signal.SIGCONT)  # who is stopped can't act on it
+        elif self.exit_code is None:  # background commands are in the same group: not theirs
+            send(programs, signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGINT)
+                os.kill(self.pid, signal.SIGCONT)
         if self._writer.dialect.resends_report:
             self._control.send(self._writer.report_again(request))
+
+    def ask_again(self, request: Request) -> None:
+        """Send a foreground command's report line once more."""
+        assert self._control is not None
+        self._control.send(self._writer.report_again(request))
 
     def signal_group(self, number: int) -> None:
         """Signal the shell and what it runs in the foreground."""
@@ -152,9 +166,9 @@ class Shell:
                     self._on_report(report)
 
     def _exit(self, exit_code: int) -> None:
+        self.exit_code = exit_code
         if self._reports >= 0:
             self._read_reports()  # what it said before it ended counts
-        self.exit_code = exit_code
         self._ready.set()
         self.exited.set()
         self.end_input()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,10 @@ CHECKPOINT_WRITES: Final = 2000
 """After so many changes the write-ahead log (about 20 KiB a change) is worth moving into the file: in a thread, for it syncs."""
 
 
+LARGE_WAL_BYTES: Final = 4 << 20
+"""A write-ahead log of this size is moved into the file before a connection is closed."""
+
+
 class ClosedDatabase:
     """Stands where the connection was."""
 
@@ -51,6 +56,10 @@ class Catalog:
         self._db = connect(path)
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            # The last connection does this by itself; where others stay open, many short ones would leave it to nobody.
+            if os.stat(f"{self.path}-wal").st_size > LARGE_WAL_BYTES:
+                self.checkpoint()
         self._db.close()
         self._db = ClosedDatabase()  # type: ignore[assignment]
 
@@ -133,7 +142,8 @@ class Catalog:
             self._db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk has ended it already
+                self._db.execute("ROLLBACK")
             raise
 
     # Commands
@@ -226,12 +236,13 @@ class Catalog:
         ).fetchall()
         return map(command_of, rows)
 
-    def holds_logs(self, session_id: str) -> bool:
-        """Whether any command of the session has not expired."""
-        row = self._db.execute(
-            "SELECT 1 FROM commands WHERE session_id = ? AND expired = 0 LIMIT 1", (session_id,)
-        ).fetchone()
-        return row is not None
+    def empty_sessions(self) -> list[str]:
+        """The ids of those that have ended and have no command that has not expired."""
+        rows = self._db.execute(
+            "SELECT id FROM sessions WHERE state NOT IN ('open', 'stalled', 'ended') AND NOT EXISTS"
+            " (SELECT 1 FROM commands WHERE session_id = sessions.id AND expired = 0)"
+        )
+        return [row["id"] for row in rows]
 
     # Events
 

@@ -157,7 +157,7 @@ class Cursor:
             if size >= max_bytes or len(chosen) >= max_records:
                 break
         else:
-            self.seq = stop
+            self.seq = max(self.seq, stop)
         self.at_end = self.seq >= count
         return [(span.number, record) for span, record in materialise(self.reader, chosen)]
 

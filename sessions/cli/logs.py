@@ -1,0 +1,109 @@
+"""`sessions logs`: what a command has written so far, and with ``-f`` what comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from .kinds import commands_here, moment, sessions_here
+from .outlets import Outlet, notice
+from .place import Place
+
+if TYPE_CHECKING:
+    from ..doors.rendering import Rendering
+    from ..models import Record
+    from ..selection import Selection
+    from .hosts import AnyCommand, AnySession, Reader
+
+
+def stream_option(function: Any) -> Any:
+    """``--stdout`` and ``--stderr``, as the argument `stream`."""
+    for name in ("stderr", "stdout"):
+        function = click.option(f"--{name}", "stream", flag_value=name, help=f"Only its {name}.")(function)
+    return function
+
+
+@click.command("logs")
+@click.argument("command", required=False, shell_complete=commands_here)
+@click.option(
+    "--session",
+    shell_complete=sessions_here,
+    metavar="NAME",
+    help="In place of COMMAND: all that this session's commands wrote.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the command ends.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last so many lines.")
+@click.option(
+    "--since", callback=moment, metavar="WHEN", help="Only what came since: 10m (ago), 2026-01-31T14:00, @1700000000."
+)
+@click.option("--until", callback=moment, metavar="WHEN", help="Only what came until then.")
+@click.option("--after", type=int, metavar="SEQ", help="Only what comes behind this record.")
+@click.option("--timestamps", is_flag=True, help="Put time and stream in front of each line.")
+@stream_option
+@click.pass_obj
+def logs(
+    place: Place, /, command: str | None, session: str | None, follow: bool, timestamps: bool, **asked: Any
+) -> None:  # fmt: skip
+    """Print what COMMAND has written, byte for byte, both streams in the order in which they came, on stdout.
+
+    COMMAND is an id, as much of the beginning as is unique, or a session's name, which means its last command; build-3
+    is the third of session build. Works without a server, too.
+    """
+    if (command is None) == (session is None):
+        raise click.UsageError("say either COMMAND or --session NAME")
+    if follow and asked["until"] is not None:
+        raise click.UsageError("--until and --follow exclude each other")
+    import trio
+
+    from ..selection import Selection
+    from .telling import plain_or_stamped
+
+    # What is wrong with the selection is told before anything is opened.
+    trio.run(print_logs, place, command, session, follow, Selection(**asked), plain_or_stamped(timestamps))
+
+
+async def print_logs(
+    place: Place, command: str | None, session: str | None, follow: bool, asked: Selection, rendering: Rendering
+) -> None:  # fmt: skip
+    from .log_pieces import read_pieces
+    from .reaching import looking_at, reading_root
+
+    # A root on this machine is read straight from its files, which is fastest; who waits for more is woken by the server.
+    async with looking_at(place) if follow or place.url is not None else reading_root(place) as reader:
+        target = await find_target(reader, command, session)
+        outlet = Outlet(1)
+
+        async def tell(records: list[Record]) -> None:
+            tell_losses(records)
+            await outlet.write(rendering.feed(records))
+
+        last = await read_pieces(target, asked, tell)
+        if follow:
+            if last is None and (asked.tail is not None or asked.since is not None):
+                # Nothing that is there now is wanted: begin behind it.
+                last = await read_pieces(target, attrs.evolve(asked, tail=1, since=None, after=None), discard)
+            async with target.follow(after=asked.after if last is None else last, stream=asked.stream) as records:
+                async for record in records:
+                    await tell([record])
+        await outlet.write(rendering.finish())
+
+
+async def find_target(reader: Reader, command: str | None, session: str | None) -> AnyCommand | AnySession:
+    from .finding import find_command
+
+    if session is not None:
+        return await reader.get_session(session)
+    assert command is not None
+    return await find_command(reader, command)
+
+
+async def discard(records: list[Record]) -> None:
+    pass
+
+
+def tell_losses(records: list[Record]) -> None:
+    for record in records:
+        if record.stream == "dropped":
+            notice(f"{record.dropped_bytes} bytes of {record.command_id} are no longer kept")

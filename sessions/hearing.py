@@ -1,0 +1,42 @@
+"""Noticing commands whose end will not be reported, by two looks a second apart: a report on its way arrives in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .running import RunningCommand
+from .shell.processes import exists
+from .shell.shell import Shell
+
+
+class Hearing:
+    """What one session's reports should have told."""
+
+    def __init__(self) -> None:
+        self._silent_for: RunningCommand | None = None
+        self._looks = 0
+        self._gone: set[int] = set()
+
+    def is_silent(self, shell: Shell, command: RunningCommand | None) -> bool:
+        """Whether the shell waits for its next line although `command`, which it was given, has not been reported."""
+        if command is None or not shell.is_idle():
+            self._silent_for, self._looks = None, 0
+            return False
+        self._looks = self._looks + 1 if command is self._silent_for else 1
+        self._silent_for = command
+        return True
+
+    def is_mute(self, command: RunningCommand) -> bool:
+        """Whether the shell has lost its voice (a function called ``builtin`` can do that): it was silent when it was asked again."""
+        return command is self._silent_for and self._looks > 1
+
+    def find_lost(self, commands: Iterable[RunningCommand]) -> list[RunningCommand]:
+        """Background commands whose process has gone, and whose reporter has not told of it."""
+        gone = [
+            command
+            for command in commands
+            if command.leader is not None and not command.is_over and not exists(command.leader)
+        ]
+        lost = [command for command in gone if command.number in self._gone]
+        self._gone = {command.number for command in gone if command not in lost}
+        return lost
