@@ -128,13 +128,14 @@ class EventStream:
     def __init__(self, archive: Archive, after: int | None) -> None:
         self._catalog = archive.catalog
         self._after = after
-        self._position = 0
+        self.position = 0
+        """The seq behind which it goes on."""
         self._items: deque[Event] = deque()
         self._bell = trio.Event()
 
     async def __aenter__(self) -> Self:
         self._catalog.listeners.add(self._ring)
-        self._position = self._catalog.last_event() if self._after is None else self._after
+        self.position = self._catalog.last_event() if self._after is None else self._after
         return self
 
     async def __aexit__(
@@ -155,12 +156,12 @@ class EventStream:
         while not self._items:
             self._bell = trio.Event()
             version = self._catalog.version()
-            self._items.extend(self._catalog.events_after(self._position))
+            self._items.extend(self._catalog.events_after(self.position))
             if not self._items:
                 # Our own engine's events ring; another's show in the catalog's version.
                 while self._catalog.version() == version and not self._bell.is_set():
                     with trio.move_on_after(POLL_SECONDS):
                         await self._bell.wait()
         event = self._items.popleft()
-        self._position = event.seq
+        self.position = event.seq
         return event

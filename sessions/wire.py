@@ -102,7 +102,7 @@ class FollowMany:
     after: Mapping[str, int] = attrs.field(factory=dict)
     """For session ids, the seq behind which to begin."""
     stream: Literal["stdout", "stderr"] | None = None
-    encoding: Literal["text", "base64"] = "text"
+    encoding: Literal["text", "base64", "auto"] = "text"
     late: bool = False
     """Also wait for what processes that a command left behind still write."""
 

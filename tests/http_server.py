@@ -54,6 +54,7 @@ class EventReader:
         answer = await self._receive()
         assert isinstance(answer, h11.Response)
         assert answer.status_code == 200
+        self.last_id = ""
         self.headers = {name.decode(): value.decode() for name, value in answer.headers}
         return self
 
@@ -73,8 +74,9 @@ class EventReader:
             frame, found, rest = self._text.partition(b"\n\n")
             if found:
                 self._text = rest
-                if not frame.startswith(b":"):
-                    fields = dict(line.split(": ", 1) for line in frame.decode().split("\n"))
+                fields = dict(line.split(": ", 1) for line in frame.decode().split("\n"))
+                self.last_id = fields.get("id", self.last_id)
+                if "event" in fields:
                     return Told(fields["event"], fields.get("id"), json.loads(fields["data"]))
                 self.comments += 1
                 continue

@@ -90,14 +90,14 @@ def test_queries_as_data() -> None:
         ("after", "5"),
         ("stream", "stderr"),
         ("late", "true"),
-        ("encoding", "base64"),
+        ("encoding", "auto"),
     )
     asked = Selection(since=1.5, until=1e10, after=-1)
     assert calls.logs(path, asked).query == (
         ("since", "1.5"),
         ("until", "10000000000.0"),
         ("after", "-1"),
-        ("encoding", "base64"),
+        ("encoding", "auto"),
     )
     assert calls.list_sessions("open", {"a": "b=c"}).query == (("state", "open"), ("label", "a=b=c"))
     assert calls.list_commands("build", None, None, 5_000, None).query == (("session", "build"), ("limit", "1000"))

@@ -104,6 +104,12 @@ async def test_the_feed_of_events(web: Web) -> None:
         closed = await stream.next()
         assert closed is not None
         assert closed.event == "session_closed"
+    async with web.stream("/events") as stream:  # before the first event, a reader knows where to go on
+        await web.post("/sessions", {"name": "next"})
+        opened = await stream.next()
+        assert opened is not None
+        assert opened.event == "session_created"
+        assert stream.comments == 1
 
 
 class Socket:

@@ -22,7 +22,7 @@ def told(messages: list[Message]) -> list[tuple[str, str | None, Any]]:
 
 
 def test_neighbours_within_ten_milliseconds_are_merged() -> None:
-    messages = Teller(False).tell(
+    messages = Teller("text").tell(
         [
             record(1, 5.0, b"a"),
             record(2, 5.005, b"b"),
@@ -50,14 +50,14 @@ def test_neighbours_within_ten_milliseconds_are_merged() -> None:
 
 
 def test_a_message_stays_small_if_records_are() -> None:
-    messages = Teller(True).tell(
+    messages = Teller("base64").tell(
         [record(seq, 1.0, b"x" * 30_000) for seq in range(1, 6)] + [record(6, 1.0, b"y" * 200_000)]
     )
     assert [id for _, id, _ in told(messages)] == ["2", "4", "5", "6"]
 
 
 def test_what_is_left_of_a_character_has_the_id_of_the_end() -> None:
-    teller = Teller(False, full_id)
+    teller = Teller("text", full_id)
     assert teller.tell([record(1, 1.0, b"\xe2")]) == []
     assert told(teller.tell([record(2, 2.0, b"\x82")])) == []
     assert teller.tells("s-1")
@@ -74,14 +74,14 @@ def test_resuming_looks_at_what_was_before() -> None:
         asked.append(first.seq)
         return b"x\xc3"
 
-    messages = Teller(False, before=before).tell([record(7, 1.0, b"\xa9"), record(8, 1.001, b"!")])
+    messages = Teller("text", before=before).tell([record(7, 1.0, b"\xa9"), record(8, 1.001, b"!")])
     assert [(id, data["text"]) for _, id, data in told(messages)] == [("8", "é!")]
     assert asked == [7]
 
 
 def test_events_and_objects_say_the_same() -> None:
     messages = [
-        *Teller(True).tell([record(1, 1.5, b"\xff\n")]),
+        *Teller("base64").tell([record(1, 1.5, b"\xff\n")]),
         Message("end", None, '{"id":"s-1"}'),
         Message("done", None, "{}"),
     ]
@@ -106,7 +106,7 @@ def test_however_it_is_cut_the_text_is_the_same(pieces: list[tuple[StreamName, b
         time += pause
         records.append(record(seq, time, data, stream))
     for cut in range(len(records) + 1):
-        teller = Teller(False)
+        teller = Teller("text")
         messages = told([*teller.tell(records[:cut]), *teller.tell(records[cut:]), *teller.rest("s-1", 99, time)])
         for stream in ("stdout", "stderr"):
             whole = b"".join(data for of, data, _ in pieces if of == stream)

@@ -223,10 +223,10 @@ def prune(older_than: float | None, keep_bytes: int | None) -> Call:
 
 
 def logs(target: str, asked: Selection) -> Call:
-    return stream(target + "/logs", given(**attrs.asdict(asked), encoding="base64"))
+    return stream(target + "/logs", given(**attrs.asdict(asked), encoding="auto"))
 
 
-def follow(target: str, after: int | None, only: str | None, late: bool, encoding: str = "base64") -> Call:
+def follow(target: str, after: int | None, only: str | None, late: bool, encoding: str = "auto") -> Call:
     return stream(target + "/follow", given(after=after, stream=only, late=late or None, encoding=encoding))
 
 
@@ -236,7 +236,7 @@ def follow_many(commands: Sequence[str], after: Mapping[str, int], only: str | N
         commands=list(commands),
         after=dict(after),
         stream="stdout" if only == "stdout" else "stderr" if only else None,
-        encoding="base64",
+        encoding="auto",
         late=late,
     )
     return Call("POST", "/follow", body=to_wire(asked), repeatable=True, heard=True, streamed=True)

@@ -80,7 +80,8 @@ def read_record(event: ServerSentEvent) -> Record:
         if event.event == "dropped":
             return Record(seq, time, "dropped", b"", command_id, int(fields["dropped_bytes"]))
         stream: StreamName = "stdout" if event.event == "stdout" else "stderr"
-        return Record(seq, time, stream, from_base64(fields["base64"]), command_id)
+        data = fields["text"].encode("ascii") if "text" in fields else from_base64(fields["base64"])
+        return Record(seq, time, stream, data, command_id)
 
     return understand(read)
 

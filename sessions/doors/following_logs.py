@@ -76,7 +76,7 @@ class FollowedCommands:
         self._late = late
         self._many = many
         self._follower = Follower(stream, late)
-        self._teller = Teller(encoding == "base64", full_id if many else plain_id, self._before if after else None)
+        self._teller = Teller(encoding or "text", full_id if many else plain_id, self._before if after else None)
         self._ended: str | None = None
         self._over = False
 
@@ -147,7 +147,7 @@ class FollowedSession:
         self._session = session
         self._after = after
         self._follower = Follower(stream, late=False)
-        self._teller = Teller(encoding == "base64", plain_id, self._before if after is not None else None)
+        self._teller = Teller(encoding or "text", plain_id, self._before if after is not None else None)
         self._last: Record | None = None
         self._ended = False
         self._over = False

@@ -26,6 +26,12 @@ PREFIXES: Final = ("/commands/{command}", "/sessions/{session}/commands/{command
 ENCODING: Final = choice(
     "How bytes are written: text as UTF-8, what is not UTF-8 as U+FFFD; or base64.", "text", "base64"
 )
+STREAM_ENCODING: Final = choice(
+    "How bytes are written: text as UTF-8, what is not UTF-8 as U+FFFD; base64; or auto: exactly, as text where all is ASCII.",
+    "text",
+    "base64",
+    "auto",
+)
 
 
 def view(command: Command) -> CommandView:

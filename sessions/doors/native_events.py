@@ -22,8 +22,10 @@ PIECE_EVENTS: Final = 512
 class Feed:
     """The events of a root as messages."""
 
-    def __init__(self, stream: EventStream) -> None:
+    def __init__(self, stream: EventStream, placed: bool) -> None:
         self._stream = stream
+        self._placed = placed
+        """Whether the reader knows where it begins."""
 
     async def __aenter__(self) -> Self:
         await self._stream.__aenter__()
@@ -35,6 +37,10 @@ class Feed:
         await self._stream.__aexit__(kind, error, traceback)
 
     async def read(self) -> Sequence[Message]:
+        if not self._placed:
+            # First of all: whose connection dies before the first event knows where to go on.
+            self._placed = True
+            return [Message("", str(self._stream.position), "")]
         found = [await anext(self._stream)]
         with trio.move_on_at(float("-inf")):  # what is there already comes without a wait
             while len(found) < PIECE_EVENTS:
@@ -47,7 +53,8 @@ def to_message(event: Event) -> Message:
 
 
 async def open_feed(call: Call) -> Source:
-    return Feed(call.engine.watch(read_position(call)))
+    after = read_position(call)
+    return Feed(call.engine.watch(after), after is not None)
 
 
 OPERATIONS: Final = [

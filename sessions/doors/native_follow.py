@@ -10,7 +10,7 @@ from ..command import Command
 from ..models import StreamName
 from ..wire import FollowMany, WrongField
 from .following_logs import FollowedCommands, FollowedSession
-from .native_commands import ENCODING, PREFIXES, find_command
+from .native_commands import PREFIXES, STREAM_ENCODING, find_command
 from .native_sessions import LABEL, find_session, label_filter
 from .operations import Call, Operation
 from .requests import Parameter, choice, count, flag, pairs, text
@@ -89,7 +89,7 @@ def many(
     return FollowedCommands(chosen, read_positions(call, after), stream, encoding, late, many=True)
 
 
-FOLLOW_QUERY: Final[dict[str, Parameter]] = {"after": AFTER, "stream": STREAM, "encoding": ENCODING}
+FOLLOW_QUERY: Final[dict[str, Parameter]] = {"after": AFTER, "stream": STREAM, "encoding": STREAM_ENCODING}
 EVENTS: Final = ("text/event-stream",)
 
 OPERATIONS: Final = [
@@ -128,7 +128,7 @@ OPERATIONS: Final = [
             "label": LABEL,
             "after": POSITIONS,
             "stream": STREAM,
-            "encoding": ENCODING,
+            "encoding": STREAM_ENCODING,
             "late": LATE,
         },
         media=EVENTS,

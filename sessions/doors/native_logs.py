@@ -22,7 +22,7 @@ from ..models import CommandInfo, Record
 from ..reading_logs import PIECE_BYTES, read_before, read_pieces
 from ..selection import Selection
 from ..wire import WrongField, view_command
-from .native_commands import ENCODING, PREFIXES, find_command
+from .native_commands import PREFIXES, STREAM_ENCODING, find_command
 from .native_follow import STREAM
 from .native_sessions import find_session
 from .operations import Call, Disconnected, Media, Operation, while_connected
@@ -116,6 +116,8 @@ def answer_logs(call: Call, target: Target) -> ASGIApp:
         raise WrongField("goes with format=text", "?timestamps")
     if query["encoding"] == "base64" and kind not in ("json", "events"):
         raise WrongField("goes with format=json and format=events", "?encoding")
+    if query["encoding"] == "auto" and kind != "events":
+        raise WrongField("auto goes with format=events", "?encoding")
     as_base64 = query["encoding"] == "base64"
     before = partial(read_before, target.archive) if asked.after is not None or asked.since is not None else None
     match kind:
@@ -127,7 +129,9 @@ def answer_logs(call: Call, target: Target) -> ASGIApp:
         case "raw":
             return while_there(partial(tell_bytes, target, asked, call.headers.get("range")))
         case _:
-            return EventStream(LogEvents(target, asked, Teller(as_base64, before=before)), call.streams)
+            return EventStream(
+                LogEvents(target, asked, Teller(query["encoding"] or "text", before=before)), call.streams
+            )
 
 
 Tell: TypeAlias = Callable[[Scope, Send], Awaitable[None]]
@@ -286,7 +290,7 @@ LOGS_QUERY: Final[dict[str, Parameter]] = {
     "start": count("Only from this byte of the output on."),
     "stop": count("Only up to this byte."),
     "timestamps": flag("With format=text: a time and the name of the stream in front of each line."),
-    "encoding": ENCODING,
+    "encoding": STREAM_ENCODING,
 }
 
 OPERATIONS: Final = [

@@ -49,12 +49,14 @@ class Source(Protocol):
 
 def to_events(messages: Sequence[Message]) -> bytes:
     """The text of server-sent events."""
-    return "".join(
-        [
-            f"event: {event}\ndata: {data}\n\n" if id is None else f"id: {id}\nevent: {event}\ndata: {data}\n\n"
-            for event, id, data in messages
-        ]
-    ).encode("ascii")
+    return "".join([to_event(message) for message in messages]).encode("ascii")
+
+
+def to_event(message: Message) -> str:
+    event, id, data = message
+    if not event:
+        return f"id: {id}\n: \n\n"  # a comment with a place: clients remember it and tell of nothing
+    return f"event: {event}\ndata: {data}\n\n" if id is None else f"id: {id}\nevent: {event}\ndata: {data}\n\n"
 
 
 def to_object(message: Message) -> str:

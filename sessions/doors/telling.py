@@ -22,6 +22,7 @@ MERGE_BYTES: Final = 1 << 16
 
 class Message(NamedTuple):
     event: str
+    """Empty if it only tells the place where reading begins."""
     id: str | None
     """Where to go on behind it; None if it moves nothing."""
     data: str
@@ -43,13 +44,17 @@ class Teller:
 
     def __init__(
         self,
-        as_base64: bool,
+        encoding: str,
         make_id: Callable[[str, int], str] = plain_id,
         before: Callable[[Record], bytes] | None = None,
     ) -> None:
-        """`before` gives the bytes in front of a record, as `Texts` needs them where reading does not begin at the first."""
-        self._texts = None if as_base64 else Texts(before)
-        self.is_text = not as_base64
+        """`encoding` is ``"text"``, ``"base64"``, or ``"auto"``: bytes exactly, as text where they are ASCII, which is cheaper.
+
+        `before` gives the bytes in front of a record, as `Texts` needs them where reading does not begin at the first.
+        """
+        self.is_text = encoding == "text"
+        self._texts = Texts(before) if self.is_text else None
+        self._ascii_as_text = encoding == "auto"
         self._make_id = make_id
         self._unended: set[str] = set()
 
@@ -83,7 +88,9 @@ class Teller:
             payload = f'"dropped_bytes":{first.dropped_bytes}'
         else:
             data = first.data if len(run) == 1 else b"".join([record.data for record in run])
-            if self._texts is None:
+            if self._ascii_as_text and data.isascii():
+                payload = f'"text":{json.dumps(data.decode("ascii"))}'
+            elif self._texts is None:
                 payload = f'"base64":"{binascii.b2a_base64(data, newline=False).decode("ascii")}"'
             else:
                 # Its place is that of the first record: that is where `before` looks.
