@@ -54,7 +54,7 @@ class EventReader:
         answer = await self._receive()
         assert isinstance(answer, h11.Response)
         assert answer.status_code == 200
-        self.last_id = ""
+        self.first_id = ""
         self.headers = {name.decode(): value.decode() for name, value in answer.headers}
         return self
 
@@ -75,7 +75,7 @@ class EventReader:
             if found:
                 self._text = rest
                 fields = dict(line.split(": ", 1) for line in frame.decode().split("\n"))
-                self.last_id = fields.get("id", self.last_id)
+                self.first_id = self.first_id or fields.get("id", "")
                 if "event" in fields:
                     return Told(fields["event"], fields.get("id"), json.loads(fields["data"]))
                 self.comments += 1

@@ -16,6 +16,9 @@ HERE = Path(__file__).parent.parent
 pytest.importorskip("mkdocs", reason="the docs extra is not installed: the docs are NOT checked")
 
 
+PAGES = ["", *(path.stem for path in sorted((HERE / "docs").glob("*.md")) if path.stem != "index")]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("site")
@@ -25,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.mark.parametrize("page", ["", "concepts", "blocking", "log-format", "api", "design", "contributing", "changelog"])
+@pytest.mark.parametrize("page", PAGES)
 def test_page_is_built(site: Path, page: str) -> None:
     assert (site / page / "index.html").stat().st_size > 5_000
 
@@ -33,7 +36,7 @@ def test_page_is_built(site: Path, page: str) -> None:
 def test_api_page_has_every_public_name(site: Path) -> None:
     html = (site / "api" / "index.html").read_text()
     described = set(re.findall(r'id="sessions\.(\w+)"', html))
-    assert described >= set(sessions.__all__)
+    assert described >= set(sessions.__all__) - {"blocking"}  # a module, with a page of its own
 
 
 def test_log_format_page_agrees_with_the_code(site: Path) -> None:

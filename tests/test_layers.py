@@ -18,14 +18,17 @@ ORDER = """
     shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.descriptors shell.pseudoterminal shell.shell
     arguments selection callbacks
     running recorder pumping stopping hearing workshop shells live restarting closing live_terminal
-    archive reading_logs following streams waiting command terminal session
+    archive reading_logs following streams waiting command terminal echoing session
     recovery retention engine spaces opening
     doors.open_streams doors.requests doors.operations doors.telling doors.rendering doors.ranges
     doors.following_logs doors.streaming
     doors.native_sessions doors.native_commands doors.native_run doors.native_follow doors.native_logs doors.native_events
     doors.metrics doors.openapi doors.native
+    doors.daytona_versions doors.daytona_frames doors.daytona_errors doors.daytona_views doors.daytona_routing
+    doors.daytona_sandboxes doors.daytona_sessions doors.daytona_follow doors.daytona_run
+    doors.daytona_terminals doors.daytona_attach doors.daytona
     server.limits server.refusals server.admission server.token server.lock server.listening server.entrances server.guard
-    server.connections server.serving server.pid_one server.running
+    server.connections server.loopback server.serving server.pid_one server.running
     client.address client.calls client.patience client.answers client.events client.connection client.feed client.streams
     client.reading client.listing client.waited client.command client.session client.merging client.client
     together portal iterating facade blocking

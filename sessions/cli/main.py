@@ -29,6 +29,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "rm": ("close", "Remove sessions with their commands and logs"),
     "prune": ("prune", "Remove old logs"),
     "top": ("top", "Watch running commands: CPU, memory, output"),
+    "env": ("env", "Print what points programs of another system at the server"),
     "doctor": ("doctor", "Look for what is wrong with a root, and say what to do"),
 }
 """Each verb's module, and what ``--help`` says of it, which so loads none of them."""

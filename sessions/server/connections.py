@@ -88,6 +88,8 @@ class Connections:
         self._strangers: dict[Connection, None] = {}
         self._gone = trio.Event()
         self._taking = trio.CancelScope()
+        self._takers: trio.Nursery
+        self._handlers: trio.Nursery
         self._serving = trio.CancelScope()
 
     async def serve(self, entrances: Sequence[Entrance], task_status: trio.TaskStatus[None]) -> None:
@@ -95,12 +97,17 @@ class Connections:
         with self._serving:
             async with trio.open_nursery() as handlers:
                 with self._taking:
-                    async with trio.open_nursery() as nursery:
+                    async with trio.open_nursery() as self._takers:
+                        self._handlers = handlers
                         for entrance in entrances:
-                            handler = partial(self._serve, entrance.rules)
-                            take = partial(trio.serve_listeners, handler_nursery=handlers)
-                            await nursery.start(take, handler, [entrance.listener])
+                            await self.take(entrance)
                         task_status.started()
+
+    async def take(self, entrance: Entrance) -> None:
+        """Take connections from this one, too."""
+        handler = partial(self._serve, entrance.rules)
+        take = partial(trio.serve_listeners, handler_nursery=self._handlers)
+        await self._takers.start(take, handler, [entrance.listener])
 
     async def end(self) -> None:
         """Take no more. Those that are silent are closed at once, those that are not when they have been answered, or soon."""

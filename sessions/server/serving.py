@@ -7,12 +7,13 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 import attrs
 import trio
-from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..doors import daytona, native
@@ -27,6 +28,8 @@ from .guard import Guard
 from .limits import ServerLimits
 from .listening import Addresses
 from .lock import locked
+from .loopback import PATH as loopback_path
+from .loopback import Loopback, open_loopback
 
 LOGGER: Final = logging.getLogger("sessions.server")
 
@@ -39,11 +42,12 @@ REFUSALS: Final[Mapping[str, Callable[[Scope, SessionsError], ASGIApp]]] = {"/da
 """How those whose errors are not ours say no to a request that is not let in."""
 
 
-def build_app(spaces: Spaces, streams: Streams) -> ASGIApp:
+def build_app(spaces: Spaces, streams: Streams, loopback: Loopback) -> ASGIApp:
     mounts = [
         Mount(path, app=Router(routes(spaces, streams), redirect_slashes=False)) for path, routes in DOORS.items()
     ]
-    return Router(mounts, redirect_slashes=False, default=nothing_here)
+    own = Route(loopback_path, loopback.answer, methods=["POST"])
+    return Router([*mounts, own], redirect_slashes=False, default=nothing_here)
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,11 +82,17 @@ async def open_server(engine: Engine, wanted: Wanted, limits: ServerLimits) -> A
         lock = stack.enter_context(locked(engine.root))
         close_to_others(engine.root)
         entrances, addresses = await open_entrances(wanted, engine.root, certificate, limits, stack)
-        lock.tell(urls=addresses.urls, unix=str(addresses.unix) if addresses.unix else None)
+
+        def tell() -> None:
+            lock.tell(urls=addresses.urls, unix=str(addresses.unix) if addresses.unix else None)
+
+        tell()
         streams = Streams(limits.followers, limits.heartbeat_seconds)
         spaces = await stack.enter_async_context(open_spaces(engine))
-        guard = Guard(build_app(spaces, streams), limits, REFUSALS)
+        loopback = Loopback(addresses, partial(open_loopback, wanted, engine.root, limits, stack), tell)
+        guard = Guard(build_app(spaces, streams, loopback), limits, REFUSALS)
         connections = Connections(guard, config, limits)
+        loopback.take = connections.take
         server = Server(addresses, guard, limits)
         async with trio.open_nursery() as nursery:
             await nursery.start(run_shielded, connections, entrances)

@@ -1,0 +1,87 @@
+"""`sessions env`: what points a program that was written for another system at our server."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from ..errors import Broken, Invalid
+from .outlets import say
+from .place import Place
+from .starting import ensure_server
+
+ANSWER_SECONDS: Final = 30.0
+
+
+def daytona(url: str, token: str) -> Mapping[str, str]:
+    return {"DAYTONA_API_URL": f"{url}/daytona/api", "DAYTONA_API_KEY": token}
+
+
+SYSTEMS: Final[Mapping[str, Callable[[str, str], Mapping[str, str]]]] = {"daytona": daytona}
+
+
+@click.command("env")
+@click.argument("system", type=click.Choice(list(SYSTEMS)))
+@click.pass_obj
+def env(place: Place, /, system: str) -> None:
+    """Print what points programs that were written for another system at the server, as lines for a shell.
+
+    \b
+        eval "$(sessions env daytona)"
+
+    Starts the server if there is none, and lets it listen on this machine with TCP if it does not. The lines hold its token.
+    """
+    url, token = find_server(place)
+    for name, value in SYSTEMS[system](url, token).items():
+        say(f"export {name}={shlex.quote(value)}")
+
+
+def find_server(place: Place) -> tuple[str, str]:
+    """Its URL over TCP, and a token that it accepts."""
+    url = place.url
+    if url is None or url.startswith("unix://"):
+        ensure_server(place)
+        url = ask_for_url(url.removeprefix("unix://") if url is not None else str(place.socket))
+    url = url.rstrip("/")
+    token = place.token or read_token(place.root / "token")
+    if token is None or not is_accepted(url, token):
+        raise Invalid(
+            f"the server at {url} was started with a token of its own: say it with $SESSIONS_TOKEN or --token"
+        )
+    return url, token
+
+
+def read_token(path: Path) -> str | None:
+    """The one that the server of this root has made."""
+    try:
+        return path.read_text(encoding="ascii").strip() or None
+    except OSError:
+        return None
+
+
+def ask_for_url(socket: str) -> str:
+    answer = ask("POST", "http://localhost/server/loopback", socket)
+    if answer.status_code != 200:
+        raise Broken(f"the server at {socket} does not listen with TCP and can't be made to ({answer.status_code}): "
+                     "end it, and start it again")  # fmt: skip
+    return str(answer.json()["url"])
+
+
+def is_accepted(url: str, token: str) -> bool:
+    answer = ask("GET", f"{url}/v1/health", None, {"Authorization": f"Bearer {token}"})
+    return int(answer.status_code) != 401
+
+
+def ask(method: str, url: str, socket: str | None, headers: Mapping[str, str] | None = None) -> Any:
+    import httpx
+
+    transport = httpx.HTTPTransport(uds=socket) if socket is not None else None
+    try:
+        with httpx.Client(transport=transport, timeout=ANSWER_SECONDS, trust_env=False) as client:
+            return client.request(method, url, headers=headers)
+    except httpx.HTTPError as error:
+        raise Broken(f"the server at {socket or url} does not answer: {error}") from error
