@@ -1,0 +1,106 @@
+"""A command's log over a WebSocket: all from the beginning, then live, until the command ends, for any number of clients.
+
+Records go out as soon as they are there; those that are there together share frames. The stream ends with code 1000, which
+clients need to see, since they never connect again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import trio
+from starlette.websockets import WebSocket
+
+from ..command import Command
+from ..following import Follower
+from ..models import Record
+from .daytona_frames import FRAME_BYTES, Framer, runs
+from .daytona_routing import Call, Row
+from .daytona_sessions import COMMAND, command_of, no_entrypoint, whole
+from .daytona_versions import version_token
+from .following_logs import PIECE_BYTES, collect
+from .open_streams import OpenStream, ServerCloses, Streams
+from .operations import Disconnected, while_connected
+
+DONE: Final = 1000
+GOING_AWAY: Final = 1001
+
+
+class LogSocket:
+    """One client that follows one command."""
+
+    def __init__(self, streams: Streams, command: Command, socket: WebSocket, marked: bool, live: bool) -> None:
+        self._streams = streams
+        self._command = command
+        self._socket = socket
+        self._framer = Framer() if marked else None
+        self._live = live
+
+    async def serve(self, subprotocol: str | None) -> None:
+        with self._streams.one_more() as stream, suppress(Disconnected):
+            await self._socket.accept(subprotocol)
+            # What it sends is of no interest, but pings are answered only while somebody reads.
+            await while_connected(self._socket.receive, partial(self._tell, stream))
+
+    async def _tell(self, stream: OpenStream) -> None:
+        code = DONE
+        try:
+            await (self._follow(stream) if self._live else self._replay(stream))
+        except ServerCloses:
+            code = GOING_AWAY
+        await self._socket.close(code, "the server is about to end" if code != DONE else None)
+
+    async def _follow(self, stream: OpenStream) -> None:
+        follower = Follower(None, late=False)
+        try:
+            follower.add_commands(self._command.archive, self._command.session_id, [self._command.info], None)
+            over = False
+            while not over:
+                found = await self._streams.wait_aloud(partial(collect, follower), trio.lowlevel.checkpoint)
+                assert found is not None
+                records, ended, over = found
+                await self._send(records, stream)
+                over = over or ended is not None
+        finally:
+            follower.close()
+
+    async def _replay(self, stream: OpenStream) -> None:
+        """What is there now."""
+        batch: list[Record] = []
+        size = 0
+        for record in whole(self._command):
+            batch.append(record)
+            size += len(record.data)
+            if size >= PIECE_BYTES:
+                await self._send(batch, stream)
+                batch, size = [], 0
+        await self._send(batch, stream)
+
+    async def _send(self, records: list[Record], stream: OpenStream) -> None:
+        for name, data in runs(records):
+            for frame in self._framer.frames(name, data) if self._framer is not None else cut(data):
+                with stream.waiting():
+                    await self._socket.send_bytes(frame)
+
+
+def cut(data: bytes) -> list[bytes]:
+    return [data[begin : begin + FRAME_BYTES] for begin in range(0, len(data), FRAME_BYTES)]
+
+
+async def follow(call: Call, socket: WebSocket) -> None:
+    command = await command_of(call)
+    live = call.first("follow").lower() == "true"
+    subprotocol = version_token(socket.scope["subprotocols"])
+    await LogSocket(call.streams, command, socket, call.form != "plain", live).serve(subprotocol)
+
+
+async def follow_entrypoint(call: Call, socket: WebSocket) -> None:
+    await no_entrypoint(call)
+
+
+ROWS: Final = [
+    Row("GET", "process/session/entrypoint/logs", socket=follow_entrypoint),
+    Row("GET", f"{COMMAND}/logs", socket=follow),
+]

@@ -1,0 +1,188 @@
+"""The door on the wire: exact statuses and bodies, odd paths, errors, and who is let in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from conftest import leftovers
+from daytona_wire import SDK, Wire, open_test_wire  # noqa: F401
+from websocket_client import Refused
+
+import sessions
+
+API = "/daytona/api"
+REQUIRED = set(
+    "id organizationId name user env labels public networkBlockAll kvm target cpu gpu memory disk toolboxProxyUrl state".split()
+)
+
+
+async def test_a_sandbox_has_all_that_is_required(wire: Wire) -> None:
+    asked = {"name": "full", "snapshot": "snap", "user": "bob", "env": {"A": "1"}, "labels": {"x": "y"}, "public": True,
+             "networkBlockAll": True, "target": "eu", "autoStopInterval": 0, "autoArchiveInterval": 60,
+             "autoDeleteInterval": 30, "ttlMinutes": 5, "volumes": [], "unknown": 1}  # fmt: skip
+    made = await wire.ask("POST", f"{API}/sandbox", asked)
+    assert set(made) >= REQUIRED
+    assert [type(made[name]) for name in ("cpu", "gpu", "memory", "disk")] == [int] * 4
+    kept = ("name", "snapshot", "user", "env", "labels", "public", "target", "autoStopInterval", "autoDeleteInterval")
+    assert {name: made[name] for name in kept} == {name: asked[name] for name in kept}
+    assert (made["state"], made["networkBlockAll"]) == ("started", False)
+    assert made["toolboxProxyUrl"] == str(wire.http.base_url).rstrip("/") + "/daytona/toolbox"
+    assert await wire.ask("GET", f"{API}/sandbox/full") == made
+    conflict = await wire.ask("POST", f"{API}/sandbox", {"name": "full"}, 409)
+    assert (conflict["code"], conflict["source"]) == ("CONFLICT", "DAYTONA_API")
+    ephemeral = await wire.ask("POST", f"{API}/sandbox", {"autoDeleteInterval": 0})
+    assert ephemeral["autoDeleteInterval"] == 0
+
+
+async def test_sandboxes_live_and_die(wire: Wire, engine: sessions.Engine) -> None:
+    made = await wire.ask("POST", f"{API}/sandbox", {"labels": {"a": "b"}})
+    path = f"{API}/sandbox/{made['id']}"
+    assert (await wire.ask("POST", f"{path}/stop?force=false"))["state"] == "stopped"
+    assert (await wire.ask("POST", f"{path}/stop"))["state"] == "stopped"
+    assert (await wire.ask("POST", f"{path}/start"))["state"] == "started"
+    assert (await wire.ask("POST", f"{path}/pause"))["state"] == "paused"
+    assert (await wire.ask("POST", f"{path}/start"))["state"] == "started"
+    assert await wire.ask("PUT", f"{path}/labels", {"labels": {"c": "d"}}) == {"labels": {"c": "d"}}
+    assert (await wire.ask("GET", f"{path}/toolbox-proxy-url"))["url"].endswith("/daytona/toolbox")
+    for setting, name in (("autostop", "autoStopInterval"), ("autodelete", "autoDeleteInterval")):
+        assert (await wire.ask("POST", f"{path}/{setting}/5"))[name] == 5
+    assert (await wire.ask("POST", f"{path}/public/true"))["public"] is True
+    await wire.ask("POST", f"{path}/last-activity", status=201)
+    await wire.ask("POST", f"{path}/autostop/soon", status=400)
+    await wire.ask("POST", f"/daytona/toolbox/{made['id']}/process/session", {"sessionId": "x"}, 201)
+    (session,) = await engine.list_sessions(labels={"space": made["id"]})
+    assert (await wire.ask("DELETE", path))["state"] == "destroyed"
+    assert leftovers({session.id}) == []
+    for method in ("GET", "DELETE"):
+        assert (await wire.ask(method, path, status=404))["code"] == "NOT_FOUND"
+
+
+async def test_sandboxes_are_listed_by_pages(wire: Wire) -> None:
+    for name in ("a-one", "a-two", "a-three"):
+        await wire.ask("POST", f"{API}/sandbox", {"name": name, "labels": {"t": "tag"}})
+    found, cursor = [], ""
+    while cursor is not None:
+        page = await wire.ask("GET", f"{API}/sandbox?limit=2&name=A-&states=started&states=stopped&cursor={cursor}")
+        found += [item["name"] for item in page["items"]]
+        cursor = page["nextCursor"]
+    assert found == ["a-one", "a-two", "a-three"]
+    assert len((await wire.ask("GET", f"{API}/sandbox?labels=%7B%22t%22%3A%20%22tag%22%7D"))["items"]) == 3
+    assert (await wire.ask("GET", f"{API}/sandbox?states=stopped"))["items"] == []
+    for query in ("labels=nonsense", "limit=x"):
+        await wire.ask("GET", f"{API}/sandbox?{query}", status=400)
+
+
+async def test_timers_are_honoured(wire: Wire, engine: sessions.Engine) -> None:
+    made = await wire.ask("POST", f"{API}/sandbox", {"autoDeleteInterval": 0})
+    path = f"{API}/sandbox/{made['id']}"
+    await wire.ask("POST", f"{path}/stop")
+    with trio.fail_after(20):
+        while (await wire.http.get(path)).status_code == 200:
+            await trio.sleep(0.1)
+    assert not (Path(engine.root) / "spaces" / made["id"]).exists()
+
+
+@pytest.mark.parametrize("path", ["/daytona/api//sandbox", "/daytona/sandbox", "/daytona/api/sandbox/"])
+async def test_paths_are_read_with_tolerance(wire: Wire, path: str) -> None:
+    assert [item["id"] for item in (await wire.ask("GET", path))["items"]] == [wire.sandbox]
+
+
+async def test_ids_are_decoded_after_the_path_was_split(wire: Wire) -> None:
+    path = f"{wire.toolbox}/process/session"
+    await wire.ask("POST", path, {"sessionId": "a b/ü?%"}, 201)
+    assert (await wire.ask("GET", f"{path}/a%20b%2F%C3%BC%3F%25"))["sessionId"] == "a b/ü?%"
+    await wire.ask("GET", f"{path}/a%20b/%C3%BC%3F%25", status=404)
+
+
+async def test_errors_say_whose_they_are(wire: Wire) -> None:
+    error = await wire.ask("GET", f"{wire.toolbox}/process/session/nobody", status=404)
+    assert set(error) == {"statusCode", "message", "code", "source", "timestamp", "path", "method"}
+    assert (error["statusCode"], error["source"]) == (404, "DAYTONA_DAEMON")
+    assert (error["path"], error["method"]) == ("/process/session/nobody", "GET")
+    assert (await wire.ask("GET", "/daytona/toolbox/nobody/process/session", status=404))["source"] == "DAYTONA_DAEMON"
+    assert (await wire.ask("GET", f"{API}/nothing", status=404))["source"] == "DAYTONA_API"
+    await wire.ask("PATCH", f"{API}/sandbox", status=405)
+    for body in ("{", "[]", '{"sessionId": 1}', "{}"):
+        answer = await wire.http.post(f"{wire.toolbox}/process/session", content=body, headers=SDK)
+        assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST_BODY")
+
+
+async def test_a_body_of_a_get_is_not_read(wire: Wire) -> None:
+    await wire.ask("GET", f"{wire.toolbox}/process/session", **{"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["{toolbox}/files", "{toolbox}/git/status", "{toolbox}/process/interpreter/context", "/daytona/api/snapshots"],
+)
+async def test_what_is_not_there_is_said(wire: Wire, path: str) -> None:
+    error = await wire.ask("GET", path.format(toolbox=wire.toolbox), status=501)
+    assert error["code"] == "NOT_IMPLEMENTED"
+    assert "are not there" in error["message"]
+
+
+async def test_strangers_are_told_in_their_words(wire: Wire) -> None:
+    answer = await wire.http.get(f"{API}/sandbox", headers={"Authorization": "Bearer wrong"})
+    assert (answer.status_code, answer.json()["code"], answer.json()["source"]) == (401, "UNAUTHORIZED", "DAYTONA_API")
+    with pytest.raises(Refused) as refused:
+        async with wire.socket(f"{wire.session}/command/x/logs?follow=true", token=None):
+            pass
+    assert refused.value.status == 401
+
+
+async def test_pushes_are_not_there(wire: Wire, engine: sessions.Engine) -> None:
+    """Clients try without a token, and with an origin."""
+    query = "source=sdk-python&sdkVersion=0.226.1&transport=websocket&EIO=4&t=1.5"
+    for base in (API, "/daytona"):
+        with pytest.raises(Refused) as refused:
+            async with wire.socket(f"{base}/socket.io/?{query}", token=None):
+                pass
+        assert refused.value.status == 404
+    answer = await wire.http.get(
+        f"{API}/socket.io/?{query}", headers={"Authorization": "", "Origin": "http://elsewhere"}
+    )
+    assert answer.status_code == 404
+
+
+async def test_the_address_is_what_the_client_asked_for(wire: Wire) -> None:
+    headers = {"Host": "localhost:1234", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
+    made = await wire.ask("GET", f"{API}/sandbox/{wire.sandbox}", **headers)
+    assert made["toolboxProxyUrl"] == "http://localhost:1234/daytona/toolbox"
+
+
+async def test_exec(wire: Wire) -> None:
+    path = f"{wire.toolbox}/process/execute"
+    found = await wire.ask("POST", path, {"command": "echo out; echo err >&2; echo {1..3}; exit 3"})
+    assert found == {"exitCode": 3, "result": "out\nerr\n1 2 3\n"}
+    found = await wire.ask("POST", path, {"command": "cat; pwd; echo $A", "cwd": "/usr", "envs": {"A": "x"}})
+    assert found["result"] == "/usr\nx\n"
+    assert (await wire.ask("POST", path, {"command": "true", "cwd": "/nowhere"}))["exitCode"] == -1
+    await wire.ask("POST", path, {"command": " \n"}, 400)
+    await wire.ask("POST", path, {"command": "true", "envs": {"1A": "x"}}, 400)
+    error = await wire.ask("POST", path, {"command": "trap '' TERM; sleep 600; sleep 600", "timeout": 1}, 408)
+    assert (error["code"], error["source"]) == ("PROCESS_EXECUTION_TIMEOUT", "DAYTONA_DAEMON")
+    assert (await wire.ask("POST", path, {"command": "echo $(", "timeout": 0}))["exitCode"] != 0
+
+
+async def test_code_run(wire: Wire) -> None:
+    path = f"{wire.toolbox}/process/code-run"
+    code = "import sys, os\nprint(sys.argv[1:], os.environ['A'])"
+    found = await wire.ask("POST", path, {"code": code, "language": "python", "argv": ["x y"], "envs": {"A": "b"}})
+    assert found == {"exitCode": 0, "result": "['x y'] b\n", "artifacts": {"charts": []}}
+    await wire.ask("POST", path, {"code": code, "language": "cobol"}, 400)
+
+
+async def test_directories(wire: Wire, engine: sessions.Engine) -> None:
+    home = str(Path(engine.root) / "spaces" / wire.sandbox)
+    assert await wire.ask("GET", f"{wire.toolbox}/work-dir") == {"dir": home}
+    assert await wire.ask("GET", f"{wire.toolbox}/user-home-dir") == {"dir": home}
+
+
+async def test_an_upgrade_elsewhere_is_refused(wire: Wire, engine: sessions.Engine) -> None:
+    with pytest.raises(Refused) as refused:
+        async with wire.socket(f"{wire.session}/command/nobody/logs?follow=true"):
+            pass
+    assert refused.value.status == 404
+    assert b'"source":"DAYTONA_DAEMON"' in refused.value.body
