@@ -32,6 +32,7 @@ BENCHMARKS = {
     "idle": "300 sessions that do nothing",
     "fleet": "1,000 talking commands in 20 sessions, one follow_all",
     "http": "the same verbs over HTTP: one command, much output, many lines, many followers",
+    "daytona_sdk": "Daytona's own SDK against our server: one command, many lines, much output, a stream's end",
     "commandline": "`sessions run` and `sessions --help` as whole processes",
 }
 LONGEST_SECONDS = 600

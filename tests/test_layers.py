@@ -34,7 +34,7 @@ ORDER = """
     together portal iterating facade blocking
     cli.place cli.outcomes cli.times cli.text cli.choosing cli.prefixes cli.outlets cli.telling cli.views cli.checks cli.sampling
     cli.completing cli.kinds cli.starting cli.reading cli.hosts cli.reaching cli.finding cli.submitting cli.log_pieces
-    cli.serve cli.new cli.run cli.start cli.ps cli.logs cli.follow cli.wait cli.send cli.kill cli.close cli.prune cli.top cli.doctor
+    cli.serve cli.new cli.run cli.start cli.ps cli.logs cli.follow cli.wait cli.send cli.kill cli.close cli.prune cli.top cli.doctor cli.env
     cli.main
     __init__
     demo
