@@ -44,35 +44,50 @@ def test_nothing_is_taken_for_a_marker(parts: list[tuple[str, bytes]]) -> None:
     assert take_apart(b"".join(frames)) == put_together(parts)
 
 
-def take_apart_as_node_does(frames: Iterable[bytes]) -> dict[str, bytes]:
-    """It holds back what may be the beginning of a marker, and looks for markers in front of that only."""
-    found = {"": b"", "stdout": b"", "stderr": b""}
-    stream, rest = "", b""
-    for frame in frames:
-        rest += frame
+class Demultiplexer:
+    """What the clients do. They hold back what may be the beginning of a marker; that on Node looks for markers only in front of
+    that, that in Python in all there is.
+    """
+
+    def __init__(self, on_node: bool) -> None:
+        self.found = {"": b"", "stdout": b"", "stderr": b""}
+        self._on_node = on_node
+        self._stream = ""
+        self._rest = b""
+
+    def feed(self, frame: bytes) -> None:
+        self._rest += frame
         while True:
+            rest = self._rest
             if len(rest) < 3 or (len(rest) == 3 and rest[-1] in b"\1\2"):
                 held = 2
             else:
                 held = 0 if rest[-1] not in b"\1\2" else 1 if rest[-2] not in b"\1\2" else 2
             safe = rest[: max(0, len(rest) - held)]
-            places = [(place, name) for name, marker in MARKERS.items() if (place := safe.find(marker)) >= 0]
+            if not safe:
+                return
+            searched = safe if self._on_node else rest
+            places = [(place, name) for name, marker in MARKERS.items() if (place := searched.find(marker)) >= 0]
             place, name = min(places, default=(len(safe), ""))
-            found[stream] += safe[:place]
-            rest = rest[place + 3 :] if places else rest[place:]
+            self.found[self._stream] += rest[:place]
+            self._rest = rest[place + 3 :] if places else rest[place:]
             if not places:
-                break
-            stream = name
-    found[stream] += rest
-    return found
+                return
+            self._stream = name
+
+    def end(self) -> dict[str, bytes]:
+        self.found[self._stream] += self._rest
+        return self.found
 
 
 @given(st.lists(st.tuples(STREAMS, NASTY.filter(lambda data: len(data) > 1))))
 def test_the_client_on_node_takes_them_apart(parts: list[tuple[str, bytes]]) -> None:
     """But for a frame with a single byte that looks like a marker's: nothing can be done about that."""
-    framer = Framer()
-    frames = [frame for stream, data in parts for frame in framer.frames(stream, data)]
-    assert take_apart_as_node_does(frames) == put_together(parts)
+    framer, client = Framer(), Demultiplexer(on_node=True)
+    for stream, data in parts:
+        for frame in framer.frames(stream, data):
+            client.feed(frame)
+    assert client.end() == put_together(parts)
 
 
 @pytest.mark.parametrize("data", [b"x" * 200_000, b"\1" * 200_000, b"\2\2\2x" * 50_000])
@@ -88,6 +103,15 @@ def test_plain_output_costs_a_marker_and_nothing_else() -> None:
     framer = Framer()
     assert framer.frames("stderr", b"x\1") == [b"\2\2\2x\1"]
     assert framer.frames("stdout", b"y") == [b"\2\2\2\1\1\1y"]
+
+
+@given(st.lists(st.tuples(STREAMS, NASTY)))
+def test_the_client_in_python_gives_out_all_at_once(parts: list[tuple[str, bytes]]) -> None:
+    framer, client = Framer(eager=True), Demultiplexer(on_node=False)
+    for position, (stream, data) in enumerate(parts):
+        for frame in framer.frames(stream, data):
+            client.feed(frame)
+        assert client.found == put_together(parts[: position + 1])
 
 
 def test_neighbours_share_frames() -> None:

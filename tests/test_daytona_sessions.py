@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import httpx
 import pytest
 import trio
-from daytona_wire import Wire, open_test_wire  # noqa: F401
+from daytona_wire import SDK, Wire, open_test_wire, open_wire  # noqa: F401
 from websocket_client import Refused
 
 import sessions
@@ -213,3 +214,30 @@ async def test_no_stream_of_a_stopped_sandbox(wire: Wire) -> None:
         async with wire.socket(f"{path}/logs?follow=true"):
             pass
     assert refused.value.status == 409
+
+
+async def test_large_logs_in_one_answer_and_too_large_ones(wire: Wire) -> None:
+    found = await wire.run("head -c 5000000 /dev/zero | tr '\\0' x; printf '\\303\\274' >&2")
+    assert (len(found["stdout"]), found["stderr"], found["exitCode"]) == (5_000_000, "ü", 0)
+    error = await wire.run("head -c 70000000 /dev/zero | tr '\\0' x", 413)
+    assert "get_session_command_logs_async" in error["message"]
+    assert (await wire.run("echo still there"))["stdout"] == "still there\n"
+
+
+async def test_those_who_wait_are_answered_when_the_server_ends(engine: sessions.Engine) -> None:
+    """A client whose connection just closes sends its request again."""
+    answers: list[httpx.Response] = []
+    async with trio.open_nursery() as waiting, httpx.AsyncClient(timeout=60, trust_env=False) as http:
+        async with open_wire(engine) as wire:
+            url, headers = f"{str(wire.http.base_url).rstrip('/')}{wire.session}/exec", {**wire.http.headers, **SDK}
+
+            async def wait() -> None:
+                answers.append(await http.post(url, json={"command": "sleep 600"}, headers=headers))
+
+            waiting.start_soon(wait)
+            while not (await wire.ask("GET", wire.session))["commands"]:
+                await trio.sleep(0.01)
+        with trio.fail_after(20):
+            while not answers:
+                await trio.sleep(0.01)
+    assert (answers[0].status_code, answers[0].json()["source"]) == (503, "DAYTONA_DAEMON")

@@ -21,13 +21,13 @@ from ..arguments import check_env
 from ..errors import Closed, NotFound
 from ..following import Follower
 from .daytona_errors import Refusal
-from .daytona_follow import DONE, GOING_AWAY, cut
+from .daytona_follow import DONE, GOING_AWAY, cut, say_goodbye
 from .daytona_routing import Call, Row
 from .daytona_terminals import Pty, exit_of, find_pty, open_pty
 from .daytona_versions import version_token
 from .following_logs import collect
 from .open_streams import OpenStream, ServerCloses, Streams
-from .operations import Disconnected
+from .operations import Disconnected, while_connected
 from .requests import to_json
 
 EXIT_TOKEN: Final = "X-Daytona-Pty-Exit-Control"
@@ -58,7 +58,8 @@ async def connect(call: Call, socket: WebSocket) -> None:
         # Clients show the text of this message, but nothing of an upgrade that is refused.
         await socket.accept(choose_token(socket.scope["subprotocols"]))
         await socket.send_text(control("error", error=str(error)))
-        await socket.close(FAILED, "PTY session not found")
+        with suppress(Disconnected):
+            await while_connected(socket.receive, partial(say_goodbye, socket, FAILED, "PTY session not found"))
         return
     await attach(call, socket, pty)
 
@@ -132,7 +133,7 @@ class Client:
             await self._terminal.wait()
             await self._say_exit()
         except ServerCloses:
-            await self._socket.close(GOING_AWAY, "the server is about to end")
+            await say_goodbye(self._socket, GOING_AWAY, "the server is about to end")
         scope.cancel()
 
     async def _draw(self, stream: OpenStream) -> None:
@@ -157,7 +158,7 @@ class Client:
         facts = {"exitCode": code} if reason is None else {"exitCode": code, "exitReason": reason}
         if self._token == EXIT_TOKEN:
             await self._socket.send_text(control("exited", **facts))
-        await self._socket.close(DONE if code == 0 else FAILED, to_json(facts))
+        await say_goodbye(self._socket, DONE if code == 0 else FAILED, to_json(facts))
 
 
 ROWS: Final = [

@@ -26,16 +26,21 @@ from .operations import Disconnected, while_connected
 
 DONE: Final = 1000
 GOING_AWAY: Final = 1001
+GOODBYE_SECONDS: Final = 2.0
+SOURCE: Final = "x-daytona-source"
+"""The header that tells which client it is."""
 
 
 class LogSocket:
     """One client that follows one command."""
 
-    def __init__(self, streams: Streams, command: Command, socket: WebSocket, marked: bool, live: bool) -> None:
+    def __init__(
+        self, streams: Streams, command: Command, socket: WebSocket, framer: Framer | None, live: bool
+    ) -> None:
         self._streams = streams
         self._command = command
         self._socket = socket
-        self._framer = Framer() if marked else None
+        self._framer = framer
         self._live = live
 
     async def serve(self, subprotocol: str | None) -> None:
@@ -50,7 +55,7 @@ class LogSocket:
             await (self._follow(stream) if self._live else self._replay(stream))
         except ServerCloses:
             code = GOING_AWAY
-        await self._socket.close(code, "the server is about to end" if code != DONE else None)
+        await say_goodbye(self._socket, code, "the server is about to end" if code != DONE else None)
 
     async def _follow(self, stream: OpenStream) -> None:
         follower = Follower(None, late=False)
@@ -85,6 +90,14 @@ class LogSocket:
                     await self._socket.send_bytes(frame)
 
 
+async def say_goodbye(socket: WebSocket, code: int, reason: str | None = None) -> None:
+    """Close it, and leave the connection for as long as the client takes to close it, too: one that is about to answer a ping
+    fails if there is nobody any more. Somebody else must be listening, and cancels this when the client has gone.
+    """
+    await socket.close(code, reason)
+    await trio.sleep(GOODBYE_SECONDS)
+
+
 def cut(data: bytes) -> list[bytes]:
     return [data[begin : begin + FRAME_BYTES] for begin in range(0, len(data), FRAME_BYTES)]
 
@@ -93,7 +106,8 @@ async def follow(call: Call, socket: WebSocket) -> None:
     command = await command_of(call)
     live = call.first("follow").lower() == "true"
     subprotocol = version_token(socket.scope["subprotocols"])
-    await LogSocket(call.streams, command, socket, call.form != "plain", live).serve(subprotocol)
+    framer = Framer(eager=call.headers.get(SOURCE, "").startswith("sdk-python")) if call.form != "plain" else None
+    await LogSocket(call.streams, command, socket, framer, live).serve(subprotocol)
 
 
 async def follow_entrypoint(call: Call, socket: WebSocket) -> None:

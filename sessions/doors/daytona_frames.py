@@ -3,7 +3,7 @@ r"""Two streams in one, as Daytona's clients take them apart. No I/O.
 A marker of three bytes, ``01 01 01`` for stdout and ``02 02 02`` for stderr, switches the stream; what follows belongs to it
 until the next marker, whatever the borders of frames. There is no length and no escape, but a marker that changes nothing
 costs nothing: output that looks like a marker is interrupted by one, so that no three equal bytes of it stand together. Each
-frame begins with a marker and ends with output, and is of a size that all clients can take.
+frame begins with a marker, ends with output (but for an eager client), and is of a size that all clients can take.
 
     >>> Framer().frames("stdout", b"\x01\x01\x01 x")
     [b'\x01\x01\x01\x01\x02\x02\x02\x01\x01\x01\x01\x01 x']
@@ -20,9 +20,11 @@ from ..models import Record
 
 MARKERS: Final = {"stdout": b"\1\1\1", "stderr": b"\2\2\2"}
 OTHERS: Final = {"stdout": b"\2\2\2", "stderr": b"\1\1\1"}
+MARKER_BYTES: Final = (b"\1", b"\2")
 FRAME_BYTES: Final = 1 << 16
 """The client on Node copies a frame to its stack, which holds about twice as much."""
-HEAD_BYTES: Final = 6
+HEAD_BYTES: Final = 12
+"""The most that markers around output take: two in front of it, two behind."""
 LOOKALIKE: Final = re.compile(rb"\x01{3,}|\x02{3,}")
 GROWTH: Final = 4
 """Two bytes of a lookalike become eight at most."""
@@ -31,7 +33,11 @@ GROWTH: Final = 4
 class Framer:
     """Makes the frames of one connection, in their order."""
 
-    def __init__(self) -> None:
+    def __init__(self, eager: bool = False) -> None:
+        """`eager` is for the client in Python, which keeps back the last two bytes if they may begin a marker, and fewer than
+        three bytes behind a marker always. Another marker brings them out at once. The client on Node could not take it.
+        """
+        self._eager = eager
         self._last = b""
         """The last byte that went out."""
 
@@ -41,8 +47,12 @@ class Framer:
         most = (FRAME_BYTES - HEAD_BYTES) // (GROWTH if looks_alike else 1)
         for begin in range(0, len(data), most):
             piece = data[begin : begin + most]
-            found.append(self._head(stream) + (interrupt(stream, piece) if looks_alike else piece))
+            frame = self._head(stream) + (interrupt(stream, piece) if looks_alike else piece)
             self._last = piece[-1:]
+            if self._eager and (len(piece) < 3 or self._last in MARKER_BYTES):
+                frame += self._head(stream)
+                self._last = b""
+            found.append(frame)
         return found
 
     def _head(self, stream: str) -> bytes:

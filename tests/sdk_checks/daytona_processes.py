@@ -214,6 +214,22 @@ async def streams_are_live(client: Client) -> None:
     assert time.monotonic() - began < 4
 
 
+async def streams_tell_the_shortest_output_at_once(client: Client) -> None:
+    session = await client.session()
+    seen: list[str] = []
+    command_id = await client.start(
+        session, "printf a; read x; printf b; read x; printf '\\001'; read x", suppress_input_echo=True
+    )
+    follow = client.process.get_session_command_logs_async
+    following = asyncio.create_task(follow(session, command_id, seen.append, seen.append))
+    for wanted in ("a", "ab", "ab\1"):
+        while "".join(seen) != wanted:
+            await asyncio.sleep(0.01)
+        await client.call(client.process.send_session_command_input, session, command_id, "go on")
+    await following
+    assert "".join(seen) == "ab\1"
+
+
 async def streams_may_be_large(client: Client) -> None:
     session = await client.session()
     command_id = await client.start(session, "head -c 5000000 /dev/zero | tr '\\0' x; seq 20000 >&2")
@@ -258,6 +274,7 @@ CHECKS: list[Check] = [
     logs_are_kept_until_the_session_is_deleted,
     streams_are_exact,
     streams_are_live,
+    streams_tell_the_shortest_output_at_once,
     streams_may_be_large,
     deletion_answers_who_waits,
 ]
