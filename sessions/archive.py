@@ -53,8 +53,8 @@ class OwnLog:
         self._session.transcript.unsubscribe(number or EVERYBODY, wake)
 
     def is_over(self, number: int | None, late: bool) -> bool:
-        if number is None:
-            return self._session.transcript.closed
+        if number is None or self._session.abandoned:
+            return self._session.transcript.closed or self._session.abandoned
         command = self._session.commands.get(number)
         return command is None or (command.is_finished and not late)
 

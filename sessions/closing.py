@@ -8,9 +8,10 @@ from typing import Final
 import trio
 
 from . import stopping
-from .lifecycle import OPEN_STATES, Outcome
+from .lifecycle import OPEN_STATES, Outcome, finish
 from .live import LiveSession
 from .shell import processes
+from .store.transcript import EVERYBODY
 
 STALL_SECONDS: Final = 10.0
 """How long a close waits for a disk that can't be written. Then what is left is for the next engine, which marks it lost."""
@@ -53,9 +54,32 @@ async def close_session(session: LiveSession, grace: float) -> None:
         for command in list(session.commands.values()):
             if command.id not in spared:
                 await command.finished.wait()
+    if session.abandoned:
+        return
     session.set_state("close", closed_at=time.time())
     session.closed.set()
     session.dispose_if_unused()
+
+
+def abandon(session: LiveSession) -> None:
+    """The engine's tasks have failed, so nothing more will be told of this session: let nobody wait for it.
+
+    Nothing of this is written down: the next engine finds it open, and marks it lost.
+    """
+    session.abandoned = session.closing = True
+    session.foreground = None
+    session.starting.clear()
+    session.queue.clear()
+    for command in session.commands.values():
+        if not command.is_finished:
+            command.state = finish(command.state, time.time(), Outcome("lost", None), f"command {command.id}")
+        for event in (command.started, command.over, command.finished):
+            event.set()
+        session.transcript.wake(command.number)
+    session.transcript.wake(EVERYBODY)
+    session.shells.abandon()
+    session.recorder.caught_up.set()
+    session.closed.set()
 
 
 async def end_detached(session: LiveSession, grace: float) -> None:

@@ -18,7 +18,7 @@ import trio
 from . import retention
 from .archive import Archive
 from .arguments import check_count, check_directory, check_env, check_flag, check_labels, check_shell, check_text
-from .closing import close_session, end_detached
+from .closing import abandon, close_session, end_detached
 from .command import Command
 from .errors import Broken, Busy, Closed, Conflict, Invalid, NotFound
 from .ids import check_name, command_id, new_session_id
@@ -36,12 +36,12 @@ Live = TypeVar("Live", bound=LiveSession)
 
 
 @contextmanager
-def storage(root: Path) -> Iterator[None]:
+def storage(what: str) -> Iterator[None]:
     """What the disk or the database says is told as `Broken`."""
     try:
         yield
     except (OSError, sqlite3.OperationalError) as error:
-        raise Broken(f"the root {root} can't be written: {error}") from error
+        raise Broken(f"{what}: {error}") from error
 
 
 class Engine:
@@ -163,17 +163,18 @@ class Engine:
     async def _open(self, info: SessionInfo, kind: type[Live], start: Callable[[Live], Awaitable[None]]) -> Live:
         """Register a session and start what it is there for. If that fails, nothing is left of it."""
         await trio.lowlevel.checkpoint()
-        if self._closing:
-            raise Closed("the engine is closing: it opens no sessions")
-        if len(self.archive.live) >= self.limits.sessions:
-            raise Busy(f"{len(self.archive.live)} sessions are open: close some, or raise Limits.sessions")
         catalog = self.workshop.catalog
         namesake = catalog.find_session(info.name)
         if namesake is not None and namesake.state in OPEN_STATES and namesake.id not in self.archive.live:
             await self.archive.check_owner(namesake)  # a dead engine holds no name
+        # From here to its registration nobody else runs.
+        if self._closing:
+            raise Closed("the engine is closing: it opens no sessions")
+        if len(self.archive.live) >= self.limits.sessions:
+            raise Busy(f"{len(self.archive.live)} sessions are open: close some, or raise Limits.sessions")
         self._creating += 1
         try:
-            with storage(self.root):
+            with storage(f"session {info.name!r} can't be created in {self.root}"):
                 catalog.add_session(info)
                 try:
                     live = kind(info, self.archive.directory(info.id), self.workshop, lambda: self._forget(info.id))
@@ -258,7 +259,7 @@ class Engine:
                 await end_detached(live, self.limits.kill_grace_seconds)
         elif any(command.finished_at is None for command in self.archive.catalog.list_commands(session.id)):
             raise Conflict(f"session {session.name!r} has a detached command in another engine: kill it there first")
-        with trio.CancelScope(shield=True), storage(self.root):
+        with trio.CancelScope(shield=True), storage(f"session {session.name!r} can't be deleted from {self.root}"):
             # The files first, which a full disk may need; whoever reads them meanwhile is told that they have gone.
             await trio.to_thread.run_sync(self.archive.remove, session.id)
             self.archive.catalog.delete_session(session.id)
@@ -326,7 +327,7 @@ class Engine:
             raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
         await trio.lowlevel.checkpoint()
         async with self._pruning:
-            with storage(self.root):
+            with storage(f"{self.root} can't be pruned"):
                 return await retention.prune(self.archive, older_than, keep_bytes)
 
     async def close(self) -> None:
@@ -334,11 +335,16 @@ class Engine:
         self._closing = True
         while self._creating:
             await self._created.wait()
-        grace = self.limits.kill_grace_seconds
         async with trio.open_nursery() as nursery:
             for live in list(self.archive.live.values()):
-                nursery.start_soon(close_session, live, grace)
+                nursery.start_soon(close_session, live, self.limits.kill_grace_seconds)
         async with trio.open_nursery() as nursery:
             for live in list(self.archive.live.values()):
-                nursery.start_soon(end_detached, live, grace)
-        self.all_is_written = all(live.is_written for live in self._all_live)
+                nursery.start_soon(end_detached, live, self.limits.kill_grace_seconds)
+        self.all_is_written = not any(live.recorder.stalled for live in self._all_live)
+
+    def abandon(self) -> None:
+        """Its tasks have failed: open no more sessions, and let nobody wait for those there are."""
+        self._closing = True
+        for live in list(self.archive.live.values()):
+            abandon(live)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ import trio
 
 from .errors import Broken, Busy
 from .hearing import Hearing
-from .lifecycle import OPEN_STATES, SESSION_MOVES, Outcome, finish, judge, move
+from .lifecycle import OPEN_STATES, SESSION_MOVES, Outcome, judge, move
 from .models import SessionInfo
 from .pumping import Pump
 from .recorder import RETRY_SECONDS, Recorder
@@ -52,10 +51,12 @@ class LiveSession:
         """True from a restart until a result has told of it."""
         self.closing = False
         self.closed = trio.Event()
+        self.abandoned = False
+        """True once the engine's tasks have failed: nothing more will be told of it."""
+        self.queue: deque[RunningCommand] = deque()
         self._on_unused = on_unused
         self._pump = Pump(workshop.poller, workshop.buffer, self.recorder, self._silent)
         self.shells = Shells(info, workshop, self._report, self._shell_ended)
-        self._queue: deque[RunningCommand] = deque()
         self._last_number = 0
         self._status = 0
         self._retrying = False
@@ -94,16 +95,16 @@ class LiveSession:
 
     def submit(self, order: Order) -> RunningCommand:
         """Take a command into the queue, or start it at once. Nothing is left of it if this raises."""
-        if len(self._queue) >= self.workshop.limits.queued_commands:
+        if len(self.queue) >= self.workshop.limits.queued_commands:
             raise Busy(
-                f"{len(self._queue)} commands wait in session {self.info.name!r} already: see Limits.queued_commands"
+                f"{len(self.queue)} commands wait in session {self.info.name!r} already: see Limits.queued_commands"
             )
         if self.recorder.stalled:
             raise Broken(f"session {self.info.name!r} takes no commands now: {self.info.problem}")
         assert self.shells.now is not None
         command = RunningCommand(self.info.id, self._last_number + 1, order, self.transcript.records)
         command.shell = self.shells.now
-        at_once = order.in_shell and self._is_free and not self.starting and not self._queue
+        at_once = order.in_shell and self._is_free and not self.starting and not self.queue
         try:
             if order.stdin:
                 command.open_input()
@@ -123,7 +124,7 @@ class LiveSession:
             self.recorder.mark_started(command)
             self._run(command)
         else:
-            self._queue.append(command)
+            self.queue.append(command)
             self._advance()
         return command
 
@@ -133,13 +134,13 @@ class LiveSession:
 
     def _advance(self) -> None:
         """Give the shell what it can take."""
-        while self._queue and self._is_free and not (self._queue[0].in_shell and self.starting):
-            command = self._queue.popleft()
+        while self.queue and self._is_free and not (self.queue[0].in_shell and self.starting):
+            command = self.queue.popleft()
             try:
                 command.open_files(self._status)
             except Broken:
                 # Out of descriptors, or out of memory: it has its place in the queue, and its turn when there are some.
-                self._queue.appendleft(command)
+                self.queue.appendleft(command)
                 self._try_later()
                 return
             if command.in_shell:
@@ -196,18 +197,18 @@ class LiveSession:
             self._spawn(stop_in_time, command, shop.census, shop.limits.kill_grace_seconds)
 
     def is_queued(self, command: RunningCommand) -> bool:
-        return command in self._queue
+        return command in self.queue
 
     def drop(self, command: RunningCommand, outcome: Outcome) -> None:
         """End a command that still waits in the queue."""
-        self._queue.remove(command)
+        self.queue.remove(command)
         self._end(command, outcome)
 
     def end_queue(self) -> None:
         """End all that waits for the shell, which ends."""
         outcome = Outcome("session_closed" if self.closing else "shell_died", None)
-        while self._queue:
-            self._end(self._queue.pop(), outcome)
+        while self.queue:
+            self._end(self.queue.pop(), outcome)
 
     # Reports come
 
@@ -300,9 +301,8 @@ class LiveSession:
         shop = self.workshop
         for command in unborn:
             self._end(command, Outcome("session_closed" if self.closing else "shell_died", None))
-            self._spawn(
-                sweep_command, command.id, shop.census, shop.limits.kill_grace_seconds
-            )  # it may be forked all the same
+            # It may be forked all the same.
+            self._spawn(sweep_command, command.id, shop.census, shop.limits.kill_grace_seconds)
         self.end_queue()
         self._dispose_shells()
         if not self.closing and self.info.state in OPEN_STATES:
@@ -332,27 +332,10 @@ class LiveSession:
         elif waiting is self.foreground:
             shell.ask_again(waiting.request)  # an interrupt may have hit the report
 
-    def abandon(self) -> None:
-        """The tasks that this session needs have failed: nothing more will be told, so nobody shall wait for it."""
-        for command in self.commands.values():
-            if not command.is_finished:
-                command.state = finish(command.state, time.time(), Outcome("lost", None), f"command {command.id}")
-            for event in (command.started, command.over, command.finished):
-                event.set()
-            self.transcript.wake(command.number)
-        self._queue.clear()
-        self.recorder.caught_up.set()
-        self.closed.set()
-
     def dispose_if_unused(self) -> None:
         """After the close: let go of everything once the last detached command is over."""
         if all(command.is_over for command in self.commands.values()):
             self.dispose()
-
-    @property
-    def is_written(self) -> bool:
-        """Whether nothing waits to be written, so that a later engine finds all there was."""
-        return not self.recorder.stalled
 
     def dispose(self) -> None:
         """Let go of everything."""

@@ -64,6 +64,7 @@ def leave_in_child() -> None:
     """After a fork: the lock and the keeper's socket are the parent's, and must not outlive it in a child."""
     for opened in list(OPEN):
         opened.let_go()
+    OPEN.clear()  # the numbers of their descriptors are free now, and may be another's when this process forks, too
 
 
 os.register_at_fork(after_in_child=leave_in_child)
@@ -131,7 +132,7 @@ class open_engine:
             run_directory,
             raise_limit(),
         )
-        self._archive = archive = Archive(root, catalog, partial(check_owner, root))
+        archive = Archive(root, catalog, partial(check_owner, root))
         services.start_soon(listen_to_shells, archive)
         self._engine = Engine(root, self._limits, owner, archive, workshop)
         OPEN[self] = None
@@ -152,8 +153,8 @@ class open_engine:
         except BaseException:
             # A bug: without these tasks nothing can be ended in good order. The keeper still ends all processes.
             self._closing.cancel()
-            for session in list(self._archive.live.values()):
-                session.abandon()
+            self._keeper.abandon()
+            self._engine.abandon()
             raise
 
     async def __aexit__(
@@ -174,7 +175,7 @@ class open_engine:
                     kind if from_nursery else None, error if from_nursery else None, traceback if from_nursery else None
                 )
             finally:
-                del OPEN[self]  # from here on its descriptors' numbers may be another's
+                OPEN.pop(self, None)  # from here on its descriptors' numbers may be another's
                 self._poller.close()
                 self._catalog.close()
                 restore_limit()

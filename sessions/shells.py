@@ -84,6 +84,11 @@ class Shells:
             shell.kill()
             await shell.exited.wait()
 
+    def abandon(self) -> None:
+        """Nobody will hear how the present one ends: take it as killed."""
+        if self.now is not None:
+            self.now.abandon()
+
     async def end(self, patience: float) -> None:
         """Let it end by itself, its EXIT trap included; kill it after `patience` seconds."""
         shell = self.now

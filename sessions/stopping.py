@@ -118,7 +118,10 @@ async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -
     killed = False
     while not command.is_over:
         command.sent_signal = command.sent_signal or signal.SIGINT
-        shell.interrupt(command.request, [] if shell.dialect.own_group else belonging(command, await census.take()))
+        programs = [] if shell.dialect.own_group else belonging(command, await census.take())
+        if command.is_over:
+            break  # an interrupt now would hit the next one
+        shell.interrupt(command.request, programs)
         rounds += 1
         if trio.current_time() >= deadline + SHELL_GRACE_SECONDS:
             shell.kill()

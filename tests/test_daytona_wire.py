@@ -11,6 +11,7 @@ from daytona_wire import SDK, Wire, open_test_wire  # noqa: F401
 from websocket_client import Refused
 
 import sessions
+from sessions.server.limits import ServerLimits
 
 API = "/daytona/api"
 REQUIRED = set(
@@ -121,6 +122,16 @@ async def test_what_is_not_there_is_said(wire: Wire, path: str) -> None:
     error = await wire.ask("GET", path.format(toolbox=wire.toolbox), status=501)
     assert error["code"] == "NOT_IMPLEMENTED"
     assert "are not there" in error["message"]
+
+
+async def test_a_sandbox_with_volumes_is_refused(wire: Wire) -> None:
+    asked = {"volumes": [{"volumeId": "v", "mountPath": "/v"}]}
+    assert "volumes" in (await wire.ask("POST", f"{API}/sandbox", asked, 501))["message"]
+
+
+def test_idle_connections_are_kept_longer_than_clients_keep_theirs() -> None:
+    """One that is cut under a request fails a client's create(), which is not sent again."""
+    assert ServerLimits().idle_seconds >= 60
 
 
 async def test_strangers_are_told_in_their_words(wire: Wire) -> None:

@@ -81,6 +81,10 @@ class Body:
             raise bad_body(f"{name}: expected an object of texts")
         return value
 
+    def has_items(self, name: str) -> bool:
+        """Whether there is an array or an object that is not empty."""
+        return bool(self._take(name, (list, dict), "an array or an object"))
+
     def text_list(self, name: str) -> list[str]:
         value: list[Any] = self._take(name, (list,), "an array") or []
         if not all(isinstance(item, str) for item in value):

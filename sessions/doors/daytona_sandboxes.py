@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from ..models import SpaceInfo
 from ..spaces import Space
-from .daytona_errors import Refusal
+from .daytona_errors import Refusal, not_here
 from .daytona_routing import DOOR, Body, Call, Row, Table
 from .daytona_views import KEPT, SIZES, delete_after, stop_after, view_sandbox
 from .requests import json_response
@@ -33,6 +33,9 @@ def show(call: Call, info: SpaceInfo) -> ASGIApp:
 
 async def create(call: Call) -> ASGIApp:
     body = call.body
+    for name in ("volumes", "secrets"):
+        if body.has_items(name):
+            raise not_here(name)
     facts: dict[str, Any] = {name: value for name in KEPT if (value := read_fact(body, name)) is not None}
     organization = call.headers.get("x-daytona-organization-id")
     if organization:

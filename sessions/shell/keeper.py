@@ -145,6 +145,14 @@ class Keeper:
         for on_exit in shells.values():
             on_exit(137)
 
+    def abandon(self) -> None:
+        """Nobody hears it any more: let it end all that it keeps, now, and refuse whoever wants a shell. `close` it all the same."""
+        if self._channel is not None:
+            with contextlib.suppress(OSError):
+                self._channel.shutdown(socket.SHUT_RDWR)
+        for answered, _ in self._waiting.values():
+            answered.close()
+
     def let_go(self) -> None:
         """In a forked child: close our copy of the socket."""
         if self._channel is not None:

@@ -144,6 +144,11 @@ class Shell:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
+    def abandon(self) -> None:
+        """Kill it, and don't wait for the news."""
+        self.kill()
+        self._exit(128 + signal.SIGKILL)
+
     def end_input(self) -> None:
         """No more control lines: an idle shell ends by itself."""
         if self._control is not None:
