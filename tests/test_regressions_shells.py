@@ -54,7 +54,7 @@ async def test_a_command_may_interrupt_its_own_shell(engine: sessions.Engine, sh
 async def test_a_command_that_stops_its_reporter_is_ended_all_the_same(root: Path, verb: str) -> None:
     async with sessions.open_engine(root, limits=sessions.Limits(kill_grace_seconds=0.2)) as engine:
         session = await engine.create_session()
-        command = await session.run_async("kill -STOP $(ps -o ppid= -p $BASHPID); echo on; sleep 600")
+        command = await session.run_async("P=$BASHPID; kill -STOP $(ps -o ppid= -p $P); echo on; sleep 600")
         await command.wait_for("on")
         end: Callable[[], Awaitable[object]] = command.kill if verb == "kill" else session.close
         with trio.fail_after(10):
@@ -64,7 +64,7 @@ async def test_a_command_that_stops_its_reporter_is_ended_all_the_same(root: Pat
 
 
 async def test_a_command_that_kills_its_reporter_is_ended_all_the_same(session: sessions.Session) -> None:
-    command = await session.run_async("kill -KILL $(ps -o ppid= -p $BASHPID); echo on; sleep 600")
+    command = await session.run_async("P=$BASHPID; kill -KILL $(ps -o ppid= -p $P); echo on; sleep 600")
     await command.wait_for("on")
     with trio.fail_after(10):
         await command.kill()

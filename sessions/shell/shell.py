@@ -119,11 +119,13 @@ class Shell:
         if self.dialect.own_group:
             self.signal_group(signal.SIGINT)
             self.signal_group(signal.SIGCONT)  # who is stopped can't act on it
-        elif self.exit_code is None:  # background commands are in the same group: not theirs
-            send(programs, signal.SIGINT)
+        elif self.exit_code is None:
+            # Background commands are in the same group: not theirs. The shell first: zsh would keep an interrupt that comes
+            # after its program has gone for the next command.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGINT)
                 os.kill(self.pid, signal.SIGCONT)
+            send(programs, signal.SIGINT)
         if self._writer.dialect.resends_report:
             self._control.send(self._writer.report_again(request))
 
