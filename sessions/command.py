@@ -15,7 +15,7 @@ from .following import POLL_SECONDS
 from .lifecycle import CommandStateName, Finished, Outcome, state_name
 from .matching import OutputSearch, compile_pattern
 from .models import CommandInfo, Excerpt, Logs
-from .reading_logs import Selection, read_excerpt, read_logs
+from .reading_logs import Selection, read_excerpt, read_logs_beside
 from .running import RunningCommand
 from .shell.pipes import InputPipe
 from .streams import Callback, Callbacks, RecordStream
@@ -149,7 +149,7 @@ class Command(CommandFacts):
         """
         await self.refresh()
         asked = Selection(tail=tail, since=since, until=until, after=after, stream=stream, start=start, stop=stop)
-        return read_logs(self.archive, self.info, asked)
+        return await read_logs_beside(self.archive, self.info, asked)
 
     async def excerpt(self, max_bytes: int = 30_000) -> Excerpt:
         """Its output cut down to about `max_bytes`, so that neither its beginning, nor its end, nor an error is lost."""

@@ -46,6 +46,8 @@ class Logs:
     """Both streams, in the order of arrival."""
     dropped_bytes: int = 0
     """Bytes in the asked range that were given up to keep within the size cap, or are damaged."""
+    last_seq: int = -1
+    """The last record in it; -1 if it is empty. ``follow(after=last_seq)`` goes on where a whole log ends."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Logs):
@@ -57,10 +59,12 @@ class Logs:
 class InterleavedLogs(Logs):
     """The logs of two streams, which are copied out of the output only when they are asked for."""
 
-    def __init__(self, output: bytes, pieces: Sequence[tuple[StreamName, int]], dropped_bytes: int) -> None:
+    def __init__(
+        self, output: bytes, pieces: Sequence[tuple[StreamName, int]], dropped_bytes: int, last_seq: int = -1
+    ) -> None:
         """`pieces` says whose bytes `output` is made of, in order: pairs of stream and size."""
         # Not into the fields of the same names: a cached property looks there first.
-        self.__dict__.update(output=output, dropped_bytes=dropped_bytes)
+        self.__dict__.update(output=output, dropped_bytes=dropped_bytes, last_seq=last_seq)
         self.__dict__["_pieces"] = pieces
 
     def _only(self, wanted: StreamName) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
+import trio
+
 from .archive import Archive
 from .arguments import check_count
 from .models import CommandInfo, Excerpt, Logs, Record
@@ -12,6 +14,8 @@ from .selection import Selection as Selection
 from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_lines, materialise, select
 from .store.records import GIVEN_UP, KIND_OF, STDERR, Span
 
+LARGE_BYTES: Final = 16 << 20
+"""A transcript of this size takes 10 ms to be read: others should not have to wait for more."""
 PIECE_BYTES: Final = 1 << 18
 """About so much of a log is in memory at a time while it is read piece by piece."""
 CHARACTER_BYTES: Final = 3
@@ -23,6 +27,17 @@ def read_logs(archive: Archive, target: CommandInfo | str, asked: Selection) -> 
     log = archive.open_log(target if isinstance(target, str) else target.session_id)
     try:
         return gather(log.reader, list(find_spans(log.reader, target, asked)))
+    finally:
+        log.close()
+
+
+async def read_logs_beside(archive: Archive, target: CommandInfo | str, asked: Selection) -> Logs:
+    """The same; what is large is read in a thread, while the event loop goes on."""
+    log = archive.open_log(target if isinstance(target, str) else target.session_id)
+    try:
+        if log.reader.count()[1] < LARGE_BYTES:
+            return gather(log.reader, list(find_spans(log.reader, target, asked)))
+        return await trio.to_thread.run_sync(lambda: gather(log.reader, list(find_spans(log.reader, target, asked))))
     finally:
         log.close()
 

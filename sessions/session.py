@@ -17,10 +17,11 @@ from .failure import failure
 from .lifecycle import OPEN_STATES
 from .live import LiveSession
 from .models import Logs, Result, SessionInfo
-from .reading_logs import Selection, read_logs
+from .reading_logs import Selection, read_logs_beside
 from .restarting import ensure_shell, restart
 from .running import Order, RunningCommand
 from .streams import Callback, Callbacks, RecordStream
+from .terminal import command_from
 
 
 class Session(SessionFacts):
@@ -188,7 +189,7 @@ class Session(SessionFacts):
         """Its commands, oldest first; of more than `limit` the newest. See `Engine.list_commands`."""
         await self.refresh()
         infos = self.archive.list_commands(self.id, state, labels, limit, before)
-        return [Command(self.archive, info, self.archive.running(info.id)) for info in infos]
+        return [command_from(self.archive, info) for info in infos]
 
     # Its log
 
@@ -206,7 +207,7 @@ class Session(SessionFacts):
         """What all its commands have written, in the order of arrival. The arguments are those of `Command.logs`."""
         await trio.lowlevel.checkpoint()
         asked = Selection(tail=tail, since=since, until=until, after=after, stream=stream, start=start, stop=stop)
-        return read_logs(self.archive, self.id, asked)
+        return await read_logs_beside(self.archive, self.id, asked)
 
     def follow(
         self,

@@ -102,11 +102,13 @@ class Gathering:
 
     def __init__(self) -> None:
         self.dropped_bytes = 0
+        self._last_seq = -1
         self._output = io.BytesIO()
         self._pieces: list[tuple[StreamName, int]] = []
 
     def add(self, record: Record) -> None:
         self.dropped_bytes += record.dropped_bytes
+        self._last_seq = record.seq
         if not record.data or record.stream == "dropped":
             return
         self._output.write(record.data)
@@ -119,10 +121,11 @@ class Gathering:
         output = self._output.getvalue()
         streams = {stream for stream, _ in self._pieces}
         if len(streams) == 2:
-            return InterleavedLogs(output, self._pieces, self.dropped_bytes)
+            return InterleavedLogs(output, self._pieces, self.dropped_bytes, self._last_seq)
         return Logs(
             output if streams == {"stdout"} else b"",
             output if streams == {"stderr"} else b"",
             output,
             self.dropped_bytes,
+            self._last_seq,
         )

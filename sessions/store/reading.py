@@ -288,7 +288,9 @@ def gather(reader: TranscriptReader, spans: list[Span]) -> Logs:
     dropped = sum(span.end - span.begin for span in spans if span.value == GIVEN_UP)
     runs = list(join(kept))
     output = reader.read(*runs[0]) if len(runs) == 1 else b"".join(reader.read(*run) for run in runs)
+    last_seq = spans[-1].seq if spans else -1
     kinds = {STREAM_OF[span.kind] for span in kept if span.end > span.begin}
     if len(kinds) < 2:
-        return Logs(output if kinds == {"stdout"} else b"", output if kinds == {"stderr"} else b"", output, dropped)
-    return InterleavedLogs(output, [(STREAM_OF[span.kind], span.end - span.begin) for span in kept], dropped)
+        stdout, stderr = (output if kinds == {name} else b"" for name in ("stdout", "stderr"))
+        return Logs(stdout, stderr, output, dropped, last_seq)
+    return InterleavedLogs(output, [(STREAM_OF[span.kind], span.end - span.begin) for span in kept], dropped, last_seq)
