@@ -29,7 +29,7 @@ async def test_an_interrupt_that_hits_the_report_costs_no_shell(
 ) -> None:
     """A timeout that comes when the command has just ended: bash drops the line that it is in, which is the report."""
     await session.run("kept=yes")
-    hit = 'trap \'case $BASH_COMMAND in *"/r d "*) trap - DEBUG; kill -INT $$ ;; esac\' DEBUG'
+    hit = "trap 'case $BASH_COMMAND in *\"/r d \"*) trap - DEBUG; kill -INT $$ ;; esac' DEBUG"
     with trio.fail_after(10):
         result = await session.run(hit, env=env)
     assert (result.reason, result.shell_ended) == ("signal", False)
