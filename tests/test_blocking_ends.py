@@ -112,7 +112,10 @@ engine.close()
 """
     with Program(body, root) as program:
         session_id, answers = program.hear()
-        assert answers == [["the engine has failed", True]] * 6
+        failed = ["the engine has failed", True]
+        # Who waited for the command may be told first that it is lost.
+        assert all(answer in (None, failed) for answer in answers[:3])
+        assert answers[3:] == [failed] * 3
         program.end()
     assert gone(processes_of, session_id)
 
