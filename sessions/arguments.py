@@ -52,6 +52,13 @@ def check_count(name: str, value: int | None, least: int = 0) -> None:
         raise Invalid(f"{name}={value!r}: pass a whole number from {least}")
 
 
+def check_size(rows: int, columns: int) -> None:
+    """A terminal's size."""
+    for name, value in (("rows", rows), ("columns", columns)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+            raise Invalid(f"{name}={value!r}: pass a whole number from 1 to 65535")
+
+
 def check_flag(name: str, value: bool) -> bool:
     if not isinstance(value, bool):
         raise Invalid(f"{name}={value!r}: pass True or False")

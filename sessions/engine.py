@@ -29,7 +29,7 @@ from .models import Limits, Pruned, SessionInfo
 from .session import Session
 from .store.owners import Owner
 from .streams import EventStream
-from .terminal import Terminal, check_size
+from .terminal import Terminal, check_size, command_from
 from .workshop import Workshop
 
 Live = TypeVar("Live", bound=LiveSession)
@@ -270,7 +270,7 @@ class Engine:
         """A command of this root, long finished ones too. `NotFound` if there is none, `Expired` if retention has removed it."""
         await trio.lowlevel.checkpoint()
         info = await self.archive.command_now(command_id)
-        return Command(self.archive, info, self.archive.running(command_id))
+        return command_from(self.archive, info)
 
     async def list_commands(
         self,
@@ -295,7 +295,7 @@ class Engine:
                 if info.state in OPEN_STATES and info.id not in self.archive.live:
                     await self.archive.check_owner(info)  # what a dead engine left shows as lost, not as running
         infos = self.archive.list_commands(chosen, state, check_labels(labels), limit, before)
-        return [Command(self.archive, info, self.archive.running(info.id)) for info in infos]
+        return [command_from(self.archive, info) for info in infos]
 
     def watch(self, after: int | None = None) -> EventStream:
         """What happens in this root from now on, or after the event with seq `after`, in all its engines.

@@ -11,9 +11,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
 import attrs
@@ -23,11 +22,11 @@ from .arguments import check_env, check_labels
 from .command import Command
 from .engine import Engine
 from .errors import Closed, Conflict, Invalid, NotFound
-from .lifecycle import SPACE_MOVES, SpaceState, move
+from .lifecycle import OPEN_STATES, SPACE_MOVES, SpaceState, move
 from .models import SpaceInfo
+from .recent import RecentCommands
 from .session import Session
 from .shell import processes
-from .shell.processes import Seen
 from .stopping import freeze
 from .terminal import Terminal
 
@@ -46,8 +45,8 @@ class Space:
         """By the name that their user gave."""
         self.terminals: dict[str, Terminal] = {}
         """Likewise. Those whose program has ended may still be among them."""
-        self.processes: dict[int, Command] = {}
-        """Commands that were started by `start_process`, by number."""
+        self.processes = RecentCommands()
+        """Commands that were started by `start_process`, by number; `process` finds older ones, too."""
         self._spaces = spaces
         self._lock = trio.Lock()
         self._used_at = trio.current_time()
@@ -60,6 +59,10 @@ class Space:
     @property
     def state(self) -> SpaceState:
         return self.info.state
+
+    @property
+    def idle_seconds(self) -> float:
+        return 0.0 if self._users else trio.current_time() - self._used_at
 
     def __repr__(self) -> str:
         return f"<Space {self.info.door} {self.info.name!r} {self.id} {self.state}>"
@@ -96,6 +99,7 @@ class Space:
                 env={"HOME": self.info.home, **self.info.env, **(env or {})},
                 shell=shell,
                 labels={"space": self.id, "door": self.info.door, "session": name, **(labels or {})},
+                restart=name == BASE,
             )
             self.sessions[name] = session
             return session
@@ -148,8 +152,7 @@ class Space:
         labels: Mapping[str, str] | None = None,
     ) -> tuple[int, Command]:
         """Run a text beside all others, in a shell of its own state, and give it a process number."""
-        base = self.sessions.get(BASE)
-        if base is None or base.state != "open":
+        if (base := self.sessions.get(BASE)) is None or base.state not in OPEN_STATES:
             self.sessions.pop(BASE, None)
             try:
                 base = await self.create_session(BASE)
@@ -245,7 +248,7 @@ class Space:
     async def _close_terminal(self, terminal: Terminal) -> None:
         await (await self._spaces.engine.get_session(terminal.session_id)).close()
 
-    def _find_processes(self) -> Callable[[list[Seen]], list[Seen]]:
+    def _find_processes(self) -> Callable[[list[processes.Seen]], list[processes.Seen]]:
         ids = {session.id for session in self.sessions.values()}
         ids |= {terminal.session_id for terminal in self.terminals.values()}
         shells = {pid for session in self.sessions.values() if (pid := session.shell_pid) is not None}
@@ -257,12 +260,11 @@ class Space:
 
     async def look(self) -> None:
         """Stop or delete it if its time is over."""
-        info = self.info
-        idle = trio.current_time() - self._used_at
-        if self.state == "started" and info.stop_after is not None and not self._users and idle >= info.stop_after:
+        stop_after, delete_after = self.info.stop_after, self.info.delete_after
+        if self.state == "started" and stop_after is not None and self.idle_seconds >= stop_after:
             await self.stop()
-        at_rest = time.time() - info.changed_at if self.state in ("stopped", "paused") else 0.0
-        if info.delete_after is not None and at_rest and at_rest >= info.delete_after:
+        at_rest = time.time() - self.info.changed_at if self.state in ("stopped", "paused") else 0.0
+        if delete_after is not None and at_rest and at_rest >= delete_after:
             await self.delete()
 
 
@@ -272,6 +274,8 @@ class Spaces:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.table = engine.workshop.catalog.spaces()
+        self.looks: dict[str, Callable[[Space], Awaitable[None]]] = {}
+        """What else a door wants done at each look at one of its spaces, by door."""
         self._spaces: dict[str, Space] = {info.id: Space(self, info) for info in self.table.list()}
 
     async def create(
@@ -306,7 +310,7 @@ class Spaces:
             delete_after=delete_after,
         )
         self.table.add(info)
-        await trio.to_thread.run_sync(make_home, home)
+        await trio.to_thread.run_sync(lambda: home.mkdir(mode=0o700, parents=True))
         self._spaces[space_id] = space = Space(self, info)
         return space
 
@@ -330,10 +334,10 @@ class Spaces:
         while True:
             await trio.sleep(LOOK_SECONDS)
             for space in list(self._spaces.values()):
-                try:
+                with suppress(Closed, Conflict):  # somebody else was faster
                     await space.look()
-                except (Closed, Conflict):
-                    continue  # somebody else was faster
+                    if space.info.door in self.looks:
+                        await self.looks[space.info.door](space)
 
 
 @asynccontextmanager
@@ -344,7 +348,3 @@ async def open_spaces(engine: Engine) -> AsyncIterator[Spaces]:
         nursery.start_soon(spaces.watch_times)
         yield spaces
         nursery.cancel_scope.cancel()
-
-
-def make_home(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True)

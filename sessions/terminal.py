@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import trio
 
+from .archive import Archive
 from .arguments import check_input
+from .arguments import check_size as check_size
 from .command import Command
-from .errors import Closed, Conflict, Invalid
+from .errors import Closed, Conflict
 from .live_terminal import LiveTerminal, RunningTerminal
+from .models import CommandInfo
+from .store.records import GIVEN_UP, STREAM_OF
+
+REDRAW_BYTES: Final = 1 << 16
+"""Many times what a screen holds, so that most of what is on it was drawn within."""
 
 
 class Terminal(Command):
@@ -41,8 +50,25 @@ class Terminal(Command):
         if self._live is not None:
             self._live.resize(rows, columns)
 
+    async def redraw_after(self) -> int | None:
+        """The seq behind which `follow` begins about 64 KiB before the end of what it has drawn; None if that is all."""
+        await self.refresh()
+        log = self.archive.open_log(self.session_id)
+        try:
+            left = REDRAW_BYTES
+            for span in log.reader.spans_backwards(self.info.first_seq, log.reader.count()[0]):
+                if span.kind in STREAM_OF and span.value == GIVEN_UP:
+                    return span.seq
+                left -= span.end - span.begin
+                if left <= 0:
+                    return span.seq - 1 if span.seq > self.info.first_seq else None
+            return None
+        finally:
+            log.close()
 
-def check_size(rows: int, columns: int) -> None:
-    for name, value in (("rows", rows), ("columns", columns)):
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
-            raise Invalid(f"{name}={value!r}: pass a whole number from 1 to 65535")
+
+def command_from(archive: Archive, info: CommandInfo) -> Command:
+    """The command; a `Terminal` if it is one that runs in this engine, which is typed to in another way."""
+    running = archive.running(info.id)
+    kind = Terminal if isinstance(running, RunningTerminal) else Command
+    return kind(archive, info, running)

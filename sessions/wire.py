@@ -33,6 +33,27 @@ class CreateSession:
 
 
 @attrs.frozen(kw_only=True)
+class CreateTerminal:
+    """``POST /v1/terminals``; see `Engine.create_terminal`."""
+
+    text: str | None = None
+    name: str | None = None
+    rows: int = 24
+    columns: int = 80
+    cwd: str | None = None
+    env: Mapping[str, str] = attrs.field(factory=dict)
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Resize:
+    """``POST .../resize``."""
+
+    rows: int
+    columns: int
+
+
+@attrs.frozen(kw_only=True)
 class SubmitCommand:
     """``POST /v1/sessions/{session}/commands``; see `Session.run` and `Session.run_async`."""
 
@@ -130,6 +151,14 @@ class CommandView:
     stderr_bytes: int
     dropped_bytes: int
     detached: bool
+
+
+@attrs.frozen(kw_only=True)
+class TerminalView(CommandView):
+    """A terminal, as answers show it: its command, and more."""
+
+    redraw_after: int | None
+    """Follow it behind this record to see what it shows now, without all that it ever drew; null: all of it."""
 
 
 @attrs.frozen(kw_only=True)

@@ -28,7 +28,7 @@ EXCLUDED = [positive_data_acceptance]
 def main(url: str, token: str, session_id: str, command_id: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", headers=headers)
-    known = {"session": session_id, "command": command_id}
+    known = {"session": session_id, "command": command_id, "terminal": session_id}
     end = time.monotonic() + SECONDS
     asked = 0
     for found in schema.get_all_operations():

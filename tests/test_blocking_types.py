@@ -41,6 +41,12 @@ with blocking.open_engine("root", limits=Limits()) as engine:
     reveal_type(engine.list_sessions())  # list[Session]
     reveal_type(engine.get_command("x"))  # Command
     reveal_type(engine.prune(older_than=1))  # Pruned
+    terminal = engine.create_terminal("python3", rows=40)
+    reveal_type(terminal)  # Terminal
+    reveal_type(terminal.resize(40, 132))  # None
+    reveal_type(terminal.redraw_after())  # int | None
+    reveal_type(terminal.kill())  # Terminal
+    reveal_type(engine.get_terminal("x").wait())  # Terminal
     with engine.open_session() as scratch:
         reveal_type(scratch)  # Session
     with blocking.connect("http://localhost", token="x") as client:
@@ -48,6 +54,7 @@ with blocking.open_engine("root", limits=Limits()) as engine:
     command.logs(tale=3)  # error: Unexpected keyword argument "tale"
     command.send_input(3)  # error: incompatible type "int"
     session.run_async("true", cwd=3)  # error: incompatible type "int"
+    terminal.resize(40)  # error: Too few arguments
     command.wait_for()  # error: Too few arguments
     command.follow().data  # error: has no attribute "data"
 """

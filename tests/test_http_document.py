@@ -40,7 +40,8 @@ def test_nothing_is_documented_that_is_not_there() -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed: the examples are NOT run")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.partition("/v1/")[2].split()[0].strip('"'))
-async def test_each_example_works(web: Web, example: str) -> None:
+async def test_each_example_works(web: Web, example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # without startup files for login shells
     if "DELETE" not in example and "name" not in example:
         await web.post("/sessions", {"name": "build", "labels": {"ci": "42"}}, 201)
     acts = any(verb in example for verb in ("/input", "/signal", "/interrupt", "/kill"))
@@ -48,7 +49,9 @@ async def test_each_example_works(web: Web, example: str) -> None:
     command_id = await web.start("test", **text)
     if "DELETE" in example:
         await web.post("/sessions", {"name": "build"}, 201)
-    if "/events" in example or "/sessions/build/follow" in example:
+    if "/terminals/shell" in example or "/resize" in example:
+        command_id = (await web.post("/terminals", {"name": "shell"}, 201))["id"]
+    if "/events" in example or "/sessions/build/follow" in example or "/attach" in example:
         example = f"timeout 0.5 {example.strip()} || (( $? == 124 ))"  # goes on for ever
     done = await trio.run_process(
         ["bash", "-c", example.replace("curl ", "curl --fail-with-body ")],
@@ -84,6 +87,7 @@ async def test_answers_are_what_the_document_says(
 ) -> None:
     """Hundreds of requests, right and wrong by the document, and each answer judged by it."""
     monkeypatch.chdir(tmp_path)  # commands of random text run here
+    monkeypatch.setenv("HOME", str(tmp_path))
     session = await engine.create_session("known")
     command = (await session.run("echo known; echo error >&2")).command
     program = [sys.executable, str(HERE / "http_fuzz.py"), f"{web.url}/v1", TOKEN, session.id, command.id]

@@ -18,23 +18,35 @@ ORDER = """
     shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.descriptors shell.pseudoterminal shell.shell
     arguments selection callbacks
     running recorder pumping stopping hearing workshop shells live restarting closing live_terminal
-    archive reading_logs following streams waiting command terminal echoing session
+    archive reading_logs following streams waiting command terminal recent echoing session
     recovery retention engine spaces opening
     doors.open_streams doors.requests doors.operations doors.telling doors.rendering doors.ranges
-    doors.following_logs doors.streaming
-    doors.native_sessions doors.native_commands doors.native_run doors.native_follow doors.native_logs doors.native_events
+    doors.following_logs doors.streaming doors.fields doors.accounts doors.outcomes doors.kept_alive doors.terminal_sockets
+    doors.native_sessions doors.native_commands doors.native_run doors.native_follow doors.native_logs doors.native_terminals
+    doors.native_events
     doors.metrics doors.openapi doors.native
     doors.daytona_versions doors.daytona_frames doors.daytona_errors doors.daytona_views doors.daytona_routing
     doors.daytona_sandboxes doors.daytona_sessions doors.daytona_follow doors.daytona_run
     doors.daytona_terminals doors.daytona_attach doors.daytona
+    doors.declaw_errors doors.declaw_lifetimes doors.declaw_routing doors.declaw_sandboxes doors.declaw_events doors.declaw_streams
+    doors.declaw_terminals doors.declaw_commands doors.declaw_stdio doors.declaw
+    doors.miosa_errors doors.miosa_views doors.miosa_routing doors.miosa_launch doors.miosa_lines doors.miosa_events doors.miosa_run
+    doors.miosa_streams doors.miosa_processes doors.miosa_services doors.miosa_machines doors.miosa_terminals doors.miosa_frames
+    doors.miosa_spawn doors.miosa_interpreters doors.miosa_code doors.miosa
+    doors.nullspace_errors doors.nullspace_routing doors.nullspace_machines doors.nullspace_texts doors.nullspace_processes
+    doors.nullspace_run doors.nullspace_channel doors.nullspace_exec doors.nullspace_terminals doors.nullspace_attach doors.nullspace
+    doors.superserve_errors doors.superserve_tokens doors.superserve_views doors.superserve_routing doors.superserve_sandboxes
+    doors.superserve_runs doors.superserve_exec doors.superserve_spawn doors.superserve
     server.limits server.refusals server.admission server.token server.lock server.listening server.entrances server.guard
-    server.connections server.loopback server.serving server.pid_one server.running
+    server.connections server.loopback server.front server.serving server.pid_one server.running
     client.address client.calls client.patience client.answers client.events client.connection client.feed client.streams
-    client.reading client.listing client.waited client.command client.session client.merging client.client
-    together portal iterating facade blocking
+    client.reading client.listing client.waited client.command client.terminal client.session client.merging client.client
+    together portal iterating facade blocking_commands blocking
     cli.place cli.outcomes cli.times cli.text cli.choosing cli.prefixes cli.outlets cli.telling cli.views cli.checks cli.sampling
     cli.completing cli.kinds cli.starting cli.reading cli.hosts cli.reaching cli.finding cli.submitting cli.log_pieces
+    cli.keys cli.drawing
     cli.serve cli.new cli.run cli.start cli.ps cli.logs cli.follow cli.wait cli.send cli.kill cli.close cli.prune cli.top cli.doctor cli.env
+    cli.attach
     cli.main
     __init__
     demo

@@ -11,6 +11,7 @@ import trio
 from conftest import leftovers
 
 import sessions
+from sessions import recent
 from sessions.spaces import Space, Spaces, open_spaces
 
 
@@ -60,6 +61,22 @@ async def test_process_numbers_are_never_used_again(engine: sessions.Engine, spa
         later = again.get("door", "one")
         assert (await later.process(1)).id == command.id
         assert (await later.start_process("true"))[0] == 3
+
+
+async def test_many_processes_are_not_all_kept_in_mind(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "KEPT", 3)
+    monkeypatch.setattr(recent, "SWEEP", 2)
+    going, _ = await space.start_process("cat", stdin=True)
+    for _ in range(8):
+        number, command = await space.start_process(f"echo {going}")
+        await command.wait()
+    assert len(space.processes) <= 3 + 2 + 1
+    assert going in space.processes
+    assert number in space.processes
+    assert going + 1 not in space.processes
+    again = await space.process(going + 1)
+    assert (again.exit_code, again.labels["process"]) == (0, str(going + 1))
+    await (await space.process(going)).kill()
 
 
 async def test_a_deleted_space_leaves_its_history_and_nothing_else(
@@ -138,3 +155,19 @@ async def test_a_stopped_space_has_no_sessions_and_can_be_started(space: Space) 
     assert (await (await space.create_session("s")).run("cat file")).stdout == "here\n"
     with pytest.raises(sessions.Conflict, match="started"):
         await space.start()
+
+
+async def test_a_process_that_kills_its_shell_kills_no_other(space: Space) -> None:
+    _, other = await space.start_process("sleep 600")
+    _, killer = await space.start_process("kill -9 $$")
+    await killer.wait()
+    base = space.session("")
+    with trio.fail_after(30):
+        while base.state != "ended":
+            await trio.sleep(0.01)
+    _, third = await space.start_process("exit 3")
+    assert (await third.wait()).exit_code == 3
+    assert other.state == "running"
+    await space.delete()
+    assert leftovers({base.id}) == []
+    assert other.state == "finished"

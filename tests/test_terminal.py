@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import trio
 from conftest import leftovers, open_descriptors
@@ -18,8 +20,8 @@ async def test_a_program_sees_a_terminal(engine: sessions.Engine) -> None:
     assert (terminal.exit_code, terminal.reason) == (0, "exit")
 
 
-async def test_a_person_types_and_reads(engine: sessions.Engine) -> None:
-    terminal = await engine.create_terminal(name="shell", env={"PS1": "> "})
+async def test_a_person_types_and_reads(engine: sessions.Engine, tmp_path: Path) -> None:
+    terminal = await engine.create_terminal(name="shell", env={"PS1": "> ", "HOME": str(tmp_path)})
     await terminal.send_input("stty -echo; PS1=; echo $((6 * 7)) ready\n")
     await terminal.wait_for("42 ready", timeout=30)
     await terminal.send_input("exit 7\n")
@@ -57,8 +59,8 @@ async def test_a_program_learns_of_a_new_size(engine: sessions.Engine) -> None:
     await terminal.kill()
 
 
-async def test_kill_hangs_up(engine: sessions.Engine) -> None:
-    terminal = await engine.create_terminal()
+async def test_kill_hangs_up(engine: sessions.Engine, tmp_path: Path) -> None:
+    terminal = await engine.create_terminal(env={"HOME": str(tmp_path)})
     await terminal.send_input("sleep 600 & setsid sleep 600 &\necho o$((0))n\n")
     await terminal.wait_for("o0n", timeout=30)
     with trio.fail_after(20):

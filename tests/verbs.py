@@ -11,14 +11,24 @@ from typing import Any
 import anyio
 import pytest
 
-pytest.register_assert_rewrite("subject", "verbs_sessions", "verbs_commands", "verbs_logs")
+pytest.register_assert_rewrite("subject", "verbs_sessions", "verbs_commands", "verbs_logs", "verbs_terminals")
 
 import verbs_commands  # noqa: E402
 import verbs_logs  # noqa: E402
 import verbs_sessions  # noqa: E402
+import verbs_terminals  # noqa: E402
 from subject import CHECKS, Check, Subject  # noqa: E402
 
-__all__ = ["CHECKS", "Check", "Subject", "check_verbs", "verbs_commands", "verbs_logs", "verbs_sessions"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Subject",
+    "check_verbs",
+    "verbs_commands",
+    "verbs_logs",
+    "verbs_sessions",
+    "verbs_terminals",
+]
 
 
 async def check_verbs(host: Any, **options: Any) -> None:

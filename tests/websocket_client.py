@@ -93,6 +93,22 @@ class WebSocketClient:
     async def send(self, data: bytes) -> None:
         await self._send(BytesMessage(data=data))
 
+    async def send_text(self, text: str) -> None:
+        await self._send(TextMessage(data=text))
+
+    async def answer_close(self) -> None:
+        """What a client does that has seen the server's close: send its own, and wait for the end of the connection.
+
+        Until then the server leaves it open.
+        """
+        assert self.closed is not None
+        with trio.move_on_after(0.2) as waiting:
+            assert await self._stream.receive_some(), "the connection was cut before our close"
+        assert waiting.cancelled_caught
+        await self._send(CloseConnection(code=self.closed[0]))
+        with trio.fail_after(10):
+            assert await self._stream.receive_some() == b""
+
     async def ping(self) -> None:
         """And wait for the answer."""
         await self._send(Ping())
@@ -103,11 +119,17 @@ class WebSocketClient:
 
 @asynccontextmanager
 async def websocket(
-    port: int, target: str, headers: Sequence[tuple[str, str]] = (), subprotocols: Sequence[str] = ()
+    port: int,
+    target: str,
+    headers: Sequence[tuple[str, str]] = (),
+    subprotocols: Sequence[str] = (),
+    host: str | None = None,
 ) -> AsyncIterator[WebSocketClient]:
     """`Refused` if the server says no."""
     extra = [(name.encode(), value.encode()) for name, value in headers]
-    request = Request(host=f"127.0.0.1:{port}", target=target, extra_headers=extra, subprotocols=list(subprotocols))
+    request = Request(
+        host=host or f"127.0.0.1:{port}", target=target, extra_headers=extra, subprotocols=list(subprotocols)
+    )
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         client = WebSocketClient(stream, request)
         await client.open()

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -21,7 +22,59 @@ def daytona(url: str, token: str) -> Mapping[str, str]:
     return {"DAYTONA_API_URL": f"{url}/daytona/api", "DAYTONA_API_KEY": token}
 
 
-SYSTEMS: Final[Mapping[str, Callable[[str, str], Mapping[str, str]]]] = {"daytona": daytona}
+def declaw(url: str, token: str) -> Mapping[str, str]:
+    address = urlsplit(url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    if (address.scheme == "https") != (port == 443):
+        raise Invalid(f"Declaw's SDKs speak TLS to port 443 alone, and plain HTTP to all others: {url} is neither")
+    host = f"[{address.hostname}]" if ":" in (address.hostname or "") else address.hostname
+    return {"DECLAW_DOMAIN": f"{host}:{port}", "DECLAW_API_KEY": token}
+
+
+def miosa(url: str, token: str) -> Mapping[str, str]:
+    # The SDK prefers an access token where there is one, which would be the real service's.
+    return {"MIOSA_BASE_URL": f"{url}/miosa", "MIOSA_API_KEY": token, "MIOSA_ACCESS_TOKEN": token}
+
+
+def nullspace(url: str, token: str) -> Mapping[str, str]:
+    return {"NULLSPACE_API_URL": f"{url}/nullspace", "NULLSPACE_API_KEY": token}
+
+
+def superserve(url: str, token: str) -> Mapping[str, str]:
+    """Has the server open a front, which is the only way for clients that run commands at a name of their own."""
+    answer = ask("POST", f"{url}/server/superserve-front", None, {"Authorization": f"Bearer {token}"})
+    if answer.status_code != 200:
+        raise Broken(f"the server at {url} can't open a front for Superserve's SDKs: {message_of(answer)}")
+    front = answer.json()
+    direct = ",".join(dict.fromkeys([urlsplit(url).hostname or "127.0.0.1", "127.0.0.1", "localhost"]))
+    return {
+        "SUPERSERVE_BASE_URL": f"{url}/superserve",
+        "SUPERSERVE_API_KEY": token,
+        # Some programs read the one spelling, some the other, and some prefer what is there already.
+        "HTTPS_PROXY": front["url"],
+        "https_proxy": front["url"],
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+        "SSL_CERT_FILE": front["certificate"],
+        "NODE_EXTRA_CA_CERTS": front["certificate"],
+        "NODE_USE_ENV_PROXY": "1",
+    }
+
+
+def message_of(answer: Any) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"it answers {answer.status_code}"
+
+
+SYSTEMS: Final[Mapping[str, Callable[[str, str], Mapping[str, str]]]] = {
+    "daytona": daytona,
+    "declaw": declaw,
+    "miosa": miosa,
+    "nullspace": nullspace,
+    "superserve": superserve,
+}
 
 
 @click.command("env")

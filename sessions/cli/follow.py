@@ -9,7 +9,7 @@ import attrs
 import click
 
 from .kinds import commands_here, pairs, sessions_here
-from .logs import stream_option, tell_losses
+from .logs import stream_option, tell_bad_end, tell_losses
 from .outcomes import tell_end
 from .outlets import Outlet, has_colour, notice
 from .place import Place
@@ -107,6 +107,7 @@ async def print_all(place: Place, asked: Asked) -> None:
 async def print_session(reader: Reader, session: AnySession, asked: Asked) -> None:
     async with session.follow(after=asked.after, stream=asked.stream) as records:
         await print_records(records, await rendering_of_many(reader, [], asked))
+    await tell_bad_end(session, of_session=True)
 
 
 async def print_many(reader: Reader, commands: Sequence[AnyCommand], asked: Asked) -> None:

@@ -8,6 +8,7 @@ import attrs
 import click
 
 from .kinds import commands_here, moment, sessions_here
+from .outcomes import tell_end
 from .outlets import Outlet, notice
 from .place import Place
 
@@ -88,6 +89,8 @@ async def print_logs(
                 async for record in records:
                     await tell([record])
         await outlet.write(rendering.finish())
+        if follow:
+            await tell_bad_end(target, of_session=session is not None)
 
 
 async def find_target(reader: Reader, command: str | None, session: str | None) -> AnyCommand | AnySession:
@@ -97,6 +100,18 @@ async def find_target(reader: Reader, command: str | None, session: str | None) 
         return await reader.get_session(session)
     assert command is not None
     return await find_command(reader, command)
+
+
+async def tell_bad_end(target: Any, *, of_session: bool) -> None:
+    """What was followed has ended: say so if not by itself, since the output alone looks like all there ever was."""
+    await target.refresh()
+    told = None
+    if not of_session:
+        told = tell_end(target.info)
+    elif target.state == "lost":
+        told = f"session {target.name} lost: its engine vanished"
+    if told is not None:
+        notice(told)
 
 
 async def discard(records: list[Record]) -> None:

@@ -21,6 +21,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "logs": ("logs", "Print what a command has written"),
     "follow": ("follow", "Print what commands write, live, until they end"),
     "wait": ("wait", "Wait for commands, exit with the code of the first that failed"),
+    "attach": ("attach", "Be the screen and the keyboard of a terminal"),
     "send": ("send", "Write to a command's stdin"),
     "signal": ("kill", "Send a signal to commands"),
     "interrupt": ("kill", "Do to commands what Ctrl-C does"),
@@ -118,17 +119,33 @@ cli = Verbs(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; the exit code."""
+    open_standard_streams()
     try:
         code = cli.main(arguments, prog_name="sessions", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         notice(f"error: {error.format_message().rstrip('.')}{where_help_is(error)}")
         return error.exit_code
+    except SystemExit as error:
+        # Click's answer to a reader of our output that has gone, which it does not let through: 1, which means something else here.
+        return tell(BrokenPipeError()) or 0 if error.code == 1 else int(error.code or 0)
     except BaseException as error:
         code = tell(leaf(error))
         if code is None:
             raise
         return code
+
+
+def open_standard_streams() -> None:
+    """Where stdin, stdout or stderr is closed, the next file or socket would get its number, and what we print would go there.
+
+    Opened the wrong way round, so that who uses it is told (EBADF).
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free: this one
 
 
 def leaf(error: BaseException) -> BaseException:

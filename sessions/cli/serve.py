@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 @click.option("--keyfile", metavar="PATH", help="The certificate's key.")
 @click.option("--insecure", is_flag=True, help="Let other machines connect without TLS: something else encrypts.")
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="A name that clients call this server by.")
+@click.option(
+    "--superserve-front",
+    is_flag=False,
+    flag_value="127.0.0.1:0",
+    metavar="[HOST:PORT]",
+    help="Open the local proxy that Superserve's SDKs need; any free port if left out.",
+)
 @click.option("--log-bytes", callback=size, metavar="SIZE", help="Size cap of one command's log.  [1G]")
 @click.option("--kill-grace", callback=span, metavar="SPAN", help="From the first signal to SIGKILL.  [5s]")
 @click.option("--max-sessions", type=click.IntRange(min=1), metavar="N", help="Open sessions.  [10000]")

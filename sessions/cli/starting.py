@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ..errors import Broken
+from ..errors import Broken, Conflict
 from .place import Place
 
 START_SECONDS: Final = 30.0
@@ -48,6 +48,9 @@ def ensure_server(place: Place) -> None:
         return
     try:
         place.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if place.root.stat().st_uid != os.geteuid():
+            # As with sudo: what we leave there would lock its owner out, and he would run commands as us.
+            raise Conflict(f"the root {place.root} belongs to another user: choose your own with --root")
         with one_at_a_time(place.root / STARTING_LOCK):
             if not answers(place.socket):
                 start(place)
@@ -67,7 +70,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def start(place: Place) -> None:
-    log = os.open(place.root / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = os.open(place.root / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         if os.fstat(log).st_size > LARGEST_LOG_BYTES:
             os.ftruncate(log, 0)

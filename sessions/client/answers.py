@@ -22,7 +22,7 @@ from ..errors import (
     TimedOut,
 )
 from ..models import CommandInfo, Excerpt, Logs, SessionInfo
-from ..wire import CommandView, WrongField, command_info, from_wire
+from ..wire import CommandView, TerminalView, WrongField, command_info, from_wire
 
 T = TypeVar("T")
 
@@ -69,6 +69,12 @@ def read_value(value: Any, kind: type[T]) -> T:
 
 def read_command(value: Any) -> CommandInfo:
     return command_info(read_value(value, CommandView))
+
+
+def read_redraw(value: Any) -> tuple[CommandInfo, int | None]:
+    """A terminal's command, and behind which record to follow it to see what it shows."""
+    view = read_value(value, TerminalView)
+    return command_info(view), view.redraw_after
 
 
 def read_session(value: Any) -> SessionInfo:

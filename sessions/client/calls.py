@@ -24,6 +24,7 @@ from ..arguments import (
     check_labels,
     check_seconds,
     check_signal,
+    check_size,
     check_stream,
     check_text,
 )
@@ -31,7 +32,18 @@ from ..errors import Conflict, Invalid, NotFound
 from ..ids import NAME, check_name, parse_command_id
 from ..lifecycle import SESSION_STATES
 from ..selection import Selection
-from ..wire import CreateSession, FollowMany, Grace, PruneLogs, SendInput, SendSignal, SubmitCommand, to_wire
+from ..wire import (
+    CreateSession,
+    CreateTerminal,
+    FollowMany,
+    Grace,
+    PruneLogs,
+    Resize,
+    SendInput,
+    SendSignal,
+    SubmitCommand,
+    to_wire,
+)
 
 Query: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -66,6 +78,10 @@ def session_path(name_or_id: str) -> str:
     if not isinstance(name_or_id, str) or not NAME.fullmatch(name_or_id):
         raise NotFound(f"no session has the name or id {name_or_id!r}: list_sessions() shows those there are")
     return "/sessions/" + quote(name_or_id, safe="")
+
+
+def terminal_path(name_or_id: str) -> str:
+    return "/terminals" + session_path(name_or_id).removeprefix("/sessions")
 
 
 def command_path(command_id: str) -> str:
@@ -118,6 +134,37 @@ def restart_session(session_id: str) -> Call:
 
 def delete_session(session_id: str) -> Call:
     return Call("DELETE", session_path(session_id))
+
+
+# Terminals
+
+
+def create_terminal(
+    text: str | None,
+    name: str | None,
+    rows: int,
+    columns: int,
+    cwd: str | os.PathLike[str] | None,
+    env: Mapping[str, str] | None,
+    labels: Mapping[str, str] | None,
+) -> Call:
+    check_size(rows, columns)
+    asked = CreateTerminal(
+        text=check_text(text) if text is not None else None,
+        name=check_name(name) if name is not None else None,
+        rows=rows,
+        columns=columns,
+        cwd=check_path(cwd),
+        env=check_env(env),
+        labels=check_labels(labels),
+    )
+    return Call("POST", "/terminals", body=to_wire(asked))
+
+
+def resize(command_id: str, rows: int, columns: int) -> Call:
+    check_size(rows, columns)
+    body = to_wire(Resize(rows=rows, columns=columns))
+    return Call("POST", command_path(command_id) + "/resize", body=body, repeatable=True)
 
 
 # Running commands

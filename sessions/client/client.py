@@ -18,6 +18,7 @@ from .connection import Connection
 from .listing import list_commands
 from .session import RemoteSession
 from .streams import RemoteEventStream
+from .terminal import RemoteTerminal
 
 
 def connect(url: str | None = None, token: str | None = None) -> Client:
@@ -119,6 +120,28 @@ class Client:
 
     def _session(self, value: Any) -> RemoteSession:
         return RemoteSession(self._connection, read_session(value))
+
+    # Terminals
+
+    async def create_terminal(
+        self,
+        text: str | None = None,
+        *,
+        name: str | None = None,
+        rows: int = 24,
+        columns: int = 80,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> RemoteTerminal:
+        """Open a terminal: a program that believes that a person sits in front of it. See `Engine.create_terminal`."""
+        call = calls.create_terminal(text, name, rows, columns, cwd, env, labels)
+        return RemoteTerminal(self._connection, read_command(await self._connection.call(call)))
+
+    async def get_terminal(self, name_or_id: str) -> RemoteTerminal:
+        """The terminal whose session has this name or id; a closed one, too. `NotFound` if there is none."""
+        value = await self._connection.call(calls.get(calls.terminal_path(name_or_id)))
+        return RemoteTerminal(self._connection, read_command(value))
 
     # Commands
 

@@ -110,11 +110,22 @@ class Connection:
 
     async def last_words(self, call: Call, seconds: float = LAST_WORDS_SECONDS) -> None:
         """Tell the server although the caller is cancelled; what then goes wrong is no news to it."""
-        with anyio.move_on_after(seconds, shield=True):
-            try:
-                await self.call(call)
-            except SessionsError:
-                pass
+        cancelled = anyio.get_cancelled_exc_class()
+        again: BaseException | None = None
+        with anyio.move_on_after(seconds, shield=True) as scope:
+            while True:
+                try:
+                    await self.call(call)
+                except SessionsError:
+                    pass
+                except cancelled as error:
+                    if scope.cancel_called:
+                        raise
+                    again = error  # asyncio's own cancel(), once more: no shield keeps that out
+                    continue
+                break
+        if again is not None:
+            raise again
 
     async def _ask(self, call: Call) -> Any:
         return await self.read(call, await self.open(call))
@@ -175,6 +186,10 @@ class Connection:
         if self._closed:
             return Closed("this client was closed meanwhile: connect() makes another one")
         said = str(error) or type(error).__name__
+        if (reason := certificate_fault(error)) is not None:
+            return Broken(
+                f"the certificate of {self.address} is not trusted ({reason}): $SSL_CERT_FILE names others to trust"
+            )
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return Broken(f"no server answers at {self.address} ({said}): start one there with `sessions serve`")
         known = "" if call.repeatable else "; whether the server did it is not known: look before you do it again"
@@ -188,6 +203,15 @@ class Connection:
         self._closed = True
         with anyio.CancelScope(shield=True):
             await self._http.aclose()
+
+
+def certificate_fault(error: BaseException | None) -> str | None:
+    """What is wrong with the server's certificate, if that is what has failed; the libraries in between don't tell."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None
 
 
 class Body(httpx.AsyncByteStream):

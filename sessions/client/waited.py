@@ -92,11 +92,13 @@ class WaitedRun:
 
     async def kill(self) -> None:
         """End what has begun, whoever is cancelled meanwhile."""
-        with anyio.CancelScope(shield=True):
-            if self._response is not None:
-                await self._response.aclose()
-        if self._command_id is not None:
-            await self._connection.last_words(calls.kill(self._command_id, None))
+        try:
+            with anyio.CancelScope(shield=True):
+                if self._response is not None:
+                    await self._response.aclose()
+        finally:
+            if self._command_id is not None:
+                await self._connection.last_words(calls.kill(self._command_id, None))
 
 
 async def wait(connection: Connection, command_id: str) -> CommandInfo:

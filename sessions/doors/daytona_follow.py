@@ -23,10 +23,8 @@ from .daytona_versions import version_token
 from .following_logs import PIECE_BYTES, collect
 from .open_streams import OpenStream, ServerCloses, Streams
 from .operations import Disconnected, while_connected
+from .streaming import GOING_AWAY, NORMAL_CLOSURE, cut, say_goodbye
 
-DONE: Final = 1000
-GOING_AWAY: Final = 1001
-GOODBYE_SECONDS: Final = 2.0
 SOURCE: Final = "x-daytona-source"
 """The header that tells which client it is."""
 
@@ -50,12 +48,12 @@ class LogSocket:
             await while_connected(self._socket.receive, partial(self._tell, stream))
 
     async def _tell(self, stream: OpenStream) -> None:
-        code = DONE
+        code = NORMAL_CLOSURE
         try:
             await (self._follow(stream) if self._live else self._replay(stream))
         except ServerCloses:
             code = GOING_AWAY
-        await say_goodbye(self._socket, code, "the server is about to end" if code != DONE else None)
+        await say_goodbye(self._socket, code, "the server is about to end" if code != NORMAL_CLOSURE else None)
 
     async def _follow(self, stream: OpenStream) -> None:
         follower = Follower(None, late=False)
@@ -85,21 +83,9 @@ class LogSocket:
 
     async def _send(self, records: list[Record], stream: OpenStream) -> None:
         for name, data in runs(records):
-            for frame in self._framer.frames(name, data) if self._framer is not None else cut(data):
+            for frame in self._framer.frames(name, data) if self._framer is not None else cut(data, FRAME_BYTES):
                 with stream.waiting():
                     await self._socket.send_bytes(frame)
-
-
-async def say_goodbye(socket: WebSocket, code: int, reason: str | None = None) -> None:
-    """Close it, and leave the connection for as long as the client takes to close it, too: one that is about to answer a ping
-    fails if there is nobody any more. Somebody else must be listening, and cancels this when the client has gone.
-    """
-    await socket.close(code, reason)
-    await trio.sleep(GOODBYE_SECONDS)
-
-
-def cut(data: bytes) -> list[bytes]:
-    return [data[begin : begin + FRAME_BYTES] for begin in range(0, len(data), FRAME_BYTES)]
 
 
 async def follow(call: Call, socket: WebSocket) -> None:

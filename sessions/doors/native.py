@@ -12,7 +12,16 @@ from starlette.types import ASGIApp
 from ..engine import Engine
 from ..models import Pruned
 from ..wire import PruneLogs
-from . import metrics, native_commands, native_events, native_follow, native_logs, native_run, native_sessions
+from . import (
+    metrics,
+    native_commands,
+    native_events,
+    native_follow,
+    native_logs,
+    native_run,
+    native_sessions,
+    native_terminals,
+)
 from .open_streams import Streams
 from .openapi import make_document
 from .operations import Call, Operation, build_routes
@@ -69,6 +78,7 @@ OPERATIONS: Final = [
     *native_commands.OPERATIONS,
     *native_logs.OPERATIONS,
     *native_follow.OPERATIONS,
+    *native_terminals.OPERATIONS,
     *native_events.OPERATIONS,
     *metrics.OPERATIONS,
     Operation(

@@ -115,35 +115,44 @@ class Endpoint:
             self._rows["HEAD"] = self._rows["GET"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._answer(scope, receive, send_and_note)
-        except ClientDisconnect:
-            pass
-        except Exception as error:
-            if started:
-                raise
-            if not isinstance(error, SessionsError):
-                LOGGER.exception("%s %s failed", scope["method"], scope["path"])
-                error = Unexpected("the server failed; its log says how")
-            await error_response(error)(scope, receive, send)
+        await answer_or_refuse(self._answer, lambda scope, error: error_response(error), scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Before anything is refused: what stays unread would hold up the connection's reader.
         body = await Request(scope, receive).body()
         row = self._rows.get(scope["method"])
         if not self._rows or is_devious(scope):
-            raise NotFound(f"there is nothing at {scope['path']!r}: /openapi.json lists what there is")
+            raise NotFound(
+                f"there is nothing at {scope['path']!r}: {scope['root_path']}/openapi.json lists what there is"
+            )
         if row is None:
             allowed = ", ".join(sorted(self._rows))
             raise MethodNotAllowed(f"{scope['method']} is not possible here: {allowed} is", allowed)
         await (await row.answer(self._read(row, scope, body)))(scope, receive, send)
+
+
+async def answer_or_refuse(
+    answer: ASGIApp, refuse: Callable[[Scope, SessionsError], ASGIApp], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """What `answer` raises before it has sent anything becomes the answer that `refuse` makes of it."""
+    started = False
+
+    async def send_and_note(message: Message) -> None:
+        nonlocal started
+        started = True
+        await send(message)
+
+    try:
+        await answer(scope, receive, send_and_note)
+    except ClientDisconnect:
+        pass
+    except Exception as error:
+        if started:
+            raise
+        if not isinstance(error, SessionsError):
+            LOGGER.exception("%s failed", scope["path"])
+            error = Unexpected("the server failed; its log says how")
+        await refuse(scope, error)(scope, receive, send)
 
 
 class SocketEndpoint:

@@ -112,7 +112,22 @@ class EventStream:
 
 
 NORMAL_CLOSURE: Final = 1000
+GOING_AWAY: Final = 1001
 INTERNAL_ERROR: Final = 1011
+GOODBYE_SECONDS: Final = 2.0
+
+
+async def say_goodbye(socket: WebSocket, code: int, reason: str | None = None) -> None:
+    """Close it, and leave the connection for as long as the client takes to close it, too: one that is about to answer a ping
+    fails if there is nobody any more. Somebody else must be listening, and cancels this when the client has gone.
+    """
+    await socket.close(code, reason)
+    await trio.sleep(GOODBYE_SECONDS)
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    """In pieces of at most `size` bytes."""
+    return [data[begin : begin + size] for begin in range(0, len(data), size)]
 
 
 class MessageSocket:
@@ -139,7 +154,7 @@ class MessageSocket:
                     await self._socket.send_text(to_object(message))
                 if message.event == "error":
                     code = INTERNAL_ERROR
-        await self._socket.close(code)
+        await say_goodbye(self._socket, code)
 
 
 def events(open_source: Callable[[Call], Awaitable[Source]]) -> Answer:

@@ -33,8 +33,8 @@ from .guard import Guard
 from .limits import ServerLimits
 
 LOGGER: Final = logging.getLogger("sessions.server")
-MESSAGE_BYTES: Final = 1 << 16
-"""The largest message that a WebSocket's client may send: none of ours needs to say much."""
+MESSAGE_BYTES: Final = 1 << 20
+"""The largest message that a WebSocket's client may send: input for a program. Many clients take as much themselves."""
 LINGER_SECONDS: Final = 0.5
 """What a connection gets to end in good order, once its answer has been sent."""
 
@@ -121,7 +121,7 @@ class Connections:
         self._serving.cancel()
 
     async def _serve(self, rules: Rules, stream: Any) -> None:
-        connection = Connection(stream.transport_stream if isinstance(stream, trio.SSLStream) else stream)
+        connection = Connection(getattr(stream, "transport_stream", stream))
         self._open.add(connection)
         if rules.token_digest is not None:
             self._make_room()

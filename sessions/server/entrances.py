@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import trio
 
+from ..doors.superserve import HOSTS
 from ..errors import Invalid
 from .admission import Rules, digest
 from .limits import ServerLimits
@@ -35,6 +36,7 @@ class Wanted:
     keyfile: AnyPath | None = None
     insecure: bool = False
     hosts: Sequence[str] = ()
+    superserve_front: str | None = None
 
     def __attrs_post_init__(self) -> None:
         for name in ("bind", "hosts"):
@@ -101,7 +103,7 @@ async def open_entrances(
 def rules_for_tcp(wanted: Wanted, root: Path, binds: Sequence[Bind], limits: ServerLimits) -> Rules:
     return Rules(
         token_digest=digest(wanted.token if wanted.token is not None else find_token(root)),
-        hosts=frozenset({bind.name for bind in binds} | {host.lower() for host in wanted.hosts}),
+        hosts=frozenset({bind.name for bind in binds} | {host.lower() for host in wanted.hosts} | set(HOSTS)),
         header_bytes=limits.header_bytes,
         body_bytes=limits.body_bytes,
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Final, TypeAlias, TypeVar
 
 import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..doors.requests import error_response
 from ..errors import SessionsError
-from .admission import Rules, refusal
+from .admission import Rules, Voucher, refusal
 from .limits import ServerLimits
 from .refusals import BodyTooLarge, Closing, TooSlow, Unauthorized
 
@@ -19,7 +20,10 @@ LOGGER: Final = logging.getLogger("sessions.server")
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of a refused body is read. A connection closed over unread bytes is reset, and the answer with it."""
 
+T = TypeVar("T")
 Refuser: TypeAlias = Callable[[Scope, SessionsError], ASGIApp]
+Admitter: TypeAlias = Callable[[Scope, Callable[[str], bool]], bool]
+"""A door's `Voucher`, for a request."""
 
 
 class ServerFailed(SessionsError):
@@ -29,11 +33,20 @@ class ServerFailed(SessionsError):
 class Guard:
     """An ASGI application around another. It is told of each connection apart, by its rules."""
 
-    def __init__(self, app: ASGIApp, limits: ServerLimits, refusals: Mapping[str, Refuser] | None = None) -> None:
-        """`refusals` says how a refusal is put into words below a path, where not in ours."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: ServerLimits,
+        refusals: Mapping[str, Refuser] | None = None,
+        admitters: Mapping[str, Admitter] | None = None,
+    ) -> None:
+        """`refusals` says how a refusal is put into words below a path, where not in ours; `admitters` who may come in there
+        though the token is in none of the headers.
+        """
         self._app = app
         self._limits = limits
         self._refusals = dict(refusals or {})
+        self._admitters = dict(admitters or {})
         self._closing = False
         self._under_way = 0
         self._bell = trio.Event()
@@ -51,7 +64,8 @@ class Guard:
         self, rules: Rules, admitted: Callable[[], None], scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer one request, or serve one WebSocket. `admitted` is called if it is let in."""
-        error = refusal(scope["http_version"], scope["raw_path"] + scope["query_string"], scope["headers"], rules)
+        target = scope["raw_path"] + scope["query_string"]
+        error = refusal(scope["http_version"], target, scope["headers"], rules, self._find_voucher(scope))
         if error is None:
             admitted()
             if self._closing:
@@ -77,10 +91,20 @@ class Guard:
                 self._bell = trio.Event()
 
     def _refuse(self, scope: Scope, error: SessionsError) -> ASGIApp:
-        for path, refuser in self._refusals.items():
-            if f"{scope['path']}/".startswith(f"{path}/"):
-                return refuser({**scope, "root_path": path}, error)
-        return refuse(error)
+        refuser, below = find_below(self._refusals, scope)
+        return refuser(below, error) if refuser is not None else refuse(error)
+
+    def _find_voucher(self, scope: Scope) -> Voucher | None:
+        admitter, below = find_below(self._admitters, scope)
+        return partial(admitter, below) if admitter is not None else None
+
+
+def find_below(doors: Mapping[str, T], scope: Scope) -> tuple[T | None, Scope]:
+    """What is there for the door that a request is for, and the request as that door would see it."""
+    for path, found in doors.items():
+        if f"{scope['path']}/".startswith(f"{path}/"):
+            return found, {**scope, "root_path": path}
+    return None, scope
 
 
 def refuse(error: SessionsError) -> ASGIApp:
@@ -130,10 +154,16 @@ class Exchange:
             message = {**message, "headers": [*message["headers"], *added]}
         elif kind == "websocket.accept":
             self.started = True
-        elif self._body_comes and kind == "http.response.body" and not message.get("more_body"):
-            await self._send({**message, "more_body": True})
-            await self._drain()
-            message = {**message, "body": b""}
+        elif kind == "http.response.body" and not message.get("more_body"):
+            if self._body_comes:
+                await self._send({**message, "more_body": True})
+                await self._drain()
+                message = {**message, "body": b""}
+            # It also tells `receive` that all is over, and who hears that may cancel us; but it is here that Hypercorn closes
+            # the connection, or begins to count how long it is idle.
+            with trio.CancelScope(shield=True):
+                await self._send(message)
+            return
         await self._send(message)
 
     async def _drain(self) -> None:

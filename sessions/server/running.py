@@ -35,6 +35,7 @@ def serve_root(
     keyfile: AnyPath | None = None,
     insecure: bool = False,
     hosts: Sequence[str] = (),
+    superserve_front: str | None = None,
     limits: Limits | None = None,
     server_limits: ServerLimits | None = None,
     ready: Callable[[Addresses], None] | None = None,
@@ -57,8 +58,9 @@ def serve_root(
     # Commands inherit this program's environment, and what they print is kept.
     os.environ.pop(VARIABLE, None)
     wanted = Wanted(
-        bind=bind, unix=unix, token=token, certfile=certfile, keyfile=keyfile, insecure=insecure, hosts=hosts
-    )
+        bind=bind, unix=unix, token=token, certfile=certfile, keyfile=keyfile, insecure=insecure, hosts=hosts,
+        superserve_front=superserve_front,
+    )  # fmt: skip
     trio.run(serve_until_told, root, limits, wanted, server_limits or ServerLimits(), ready)
 
 

@@ -16,7 +16,7 @@ import trio
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..doors import daytona, native
+from ..doors import daytona, declaw, miosa, native, nullspace, superserve
 from ..doors.open_streams import Streams
 from ..doors.requests import error_response
 from ..engine import Engine
@@ -24,7 +24,9 @@ from ..errors import NotFound, SessionsError
 from ..spaces import Spaces, open_spaces
 from .connections import Connections, configure, load_certificate
 from .entrances import AnyPath, Entrance, Wanted, open_entrances
-from .guard import Guard
+from .front import PATH as front_path
+from .front import Front, open_front
+from .guard import Admitter, Guard
 from .limits import ServerLimits
 from .listening import Addresses
 from .lock import locked
@@ -36,18 +38,41 @@ LOGGER: Final = logging.getLogger("sessions.server")
 DOORS: Final[Mapping[str, Callable[[Spaces, Streams], list[BaseRoute]]]] = {
     "/v1": lambda spaces, streams: native.routes(spaces.engine, streams),
     "/daytona": daytona.routes,
+    "/declaw": declaw.routes,
+    "/miosa": miosa.routes,
+    "/nullspace": nullspace.routes,
+    "/superserve": superserve.routes,
 }
 """Where each dialect is spoken."""
-REFUSALS: Final[Mapping[str, Callable[[Scope, SessionsError], ASGIApp]]] = {"/daytona": daytona.refuse}
+ROOTS: Final[Sequence[Callable[[Spaces, Streams], list[BaseRoute]]]] = [declaw.root_routes, superserve.data_routes]
+"""What clients look for at the root, because they take no path."""
+REFUSALS: Final[Mapping[str, Callable[[Scope, SessionsError], ASGIApp]]] = {
+    "/daytona": daytona.refuse,
+    "/declaw": declaw.refuse,
+    declaw.SANDBOXES: declaw.refuse,
+    "/miosa": miosa.refuse,
+    "/nullspace": nullspace.refuse,
+    "/superserve": superserve.refuse,
+    **dict.fromkeys(superserve.DATA, superserve.refuse),
+}
 """How those whose errors are not ours say no to a request that is not let in."""
+ADMITTERS: Final[Mapping[str, Callable[[Spaces], Admitter]]] = {
+    "/miosa": lambda spaces: miosa.admit,
+    **dict.fromkeys(superserve.DATA, lambda spaces: partial(superserve.lets_in, spaces)),
+}
+"""Who may come in there by what they bring in place of the server's token."""
 
 
-def build_app(spaces: Spaces, streams: Streams, loopback: Loopback) -> ASGIApp:
+def build_app(spaces: Spaces, streams: Streams, loopback: Loopback, front: Front) -> ASGIApp:
     mounts = [
         Mount(path, app=Router(routes(spaces, streams), redirect_slashes=False)) for path, routes in DOORS.items()
     ]
-    own = Route(loopback_path, loopback.answer, methods=["POST"])
-    return Router([*mounts, own], redirect_slashes=False, default=nothing_here)
+    roots = [route for routes in ROOTS for route in routes(spaces, streams)]
+    own = [
+        Route(loopback_path, loopback.answer, methods=["POST"]),
+        Route(front_path, front.answer, methods=["POST"]),
+    ]
+    return Router([*mounts, *roots, *own], redirect_slashes=False, default=nothing_here)
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +108,10 @@ async def open_server(engine: Engine, wanted: Wanted, limits: ServerLimits) -> A
         close_to_others(engine.root)
         entrances, addresses = await open_entrances(wanted, engine.root, certificate, limits, stack)
 
+        front = Front(partial(open_front, wanted, engine.root, limits, stack))
+        if wanted.superserve_front is not None:
+            entrances.append(await front.open(wanted.superserve_front))
+
         def tell() -> None:
             lock.tell(urls=addresses.urls, unix=str(addresses.unix) if addresses.unix else None)
 
@@ -90,9 +119,10 @@ async def open_server(engine: Engine, wanted: Wanted, limits: ServerLimits) -> A
         streams = Streams(limits.followers, limits.heartbeat_seconds)
         spaces = await stack.enter_async_context(open_spaces(engine))
         loopback = Loopback(addresses, partial(open_loopback, wanted, engine.root, limits, stack), tell)
-        guard = Guard(build_app(spaces, streams, loopback), limits, REFUSALS)
+        admitters = {path: make(spaces) for path, make in ADMITTERS.items()}
+        guard = Guard(build_app(spaces, streams, loopback, front), limits, REFUSALS, admitters)
         connections = Connections(guard, config, limits)
-        loopback.take = connections.take
+        loopback.take = front.take = connections.take
         server = Server(addresses, guard, limits)
         async with trio.open_nursery() as nursery:
             await nursery.start(run_shielded, connections, entrances)
@@ -133,6 +163,7 @@ async def serve(
     keyfile: AnyPath | None = None,
     insecure: bool = False,
     hosts: Sequence[str] = (),
+    superserve_front: str | None = None,
     limits: ServerLimits | None = None,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -146,6 +177,7 @@ async def serve(
     :param certfile: with `keyfile`, the TLS certificate for `bind`, as files in PEM.
     :param insecure: allows a `bind` that other machines reach without TLS: something else encrypts.
     :param hosts: names that clients call this server by, beside ``localhost``, addresses and the names in `bind`.
+    :param superserve_front: where on this machine to listen as the proxy that Superserve's SDKs need, ``127.0.0.1:PORT``.
     :param limits: see `ServerLimits`.
 
     Reports its real addresses when it is up. Raises `Invalid`, and `Conflict` if the root is served already.
@@ -155,8 +187,9 @@ async def serve(
         addresses = await nursery.start(partial(sessions.serve, engine, bind=["127.0.0.1:0"]))
     """
     wanted = Wanted(
-        bind=bind, unix=unix, token=token, certfile=certfile, keyfile=keyfile, insecure=insecure, hosts=hosts
-    )
+        bind=bind, unix=unix, token=token, certfile=certfile, keyfile=keyfile, insecure=insecure, hosts=hosts,
+        superserve_front=superserve_front,
+    )  # fmt: skip
     async with open_server(engine, wanted, limits or ServerLimits()) as server:
         task_status.started(server.addresses)
         await trio.sleep_forever()

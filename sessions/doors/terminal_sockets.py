@@ -1,0 +1,114 @@
+"""A terminal's clients over WebSocket: what it draws goes to all of them, what they type goes to it.
+
+A client that leaves ends nothing, one that reads slowly holds up nobody. How a client is greeted, what its messages mean and how
+it is told the end is a door's dialect.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import trio
+from starlette.types import Message
+from starlette.websockets import WebSocket
+
+from ..errors import Closed, SessionsError
+from ..following import Follower
+from ..terminal import Terminal
+from .following_logs import collect
+from .open_streams import OpenStream, Streams
+from .streaming import cut
+
+FRAME_BYTES: Final = 1 << 16
+"""Clients bound the size of a message."""
+KEYS_AHEAD: Final = 64
+"""Messages of input that may wait for a program to read; then the client waits. Until then its pings are answered."""
+
+
+class TerminalSocket:
+    """One WebSocket on one terminal; its door's own says the rest."""
+
+    def __init__(self, streams: Streams, socket: WebSocket, terminal: Terminal, after: int | None) -> None:
+        """It is shown what comes behind the record `after`, or all."""
+        self.socket = socket
+        self.terminal = terminal
+        self._streams = streams
+        self._after = after
+
+    async def greet(self) -> None:
+        """The first message."""
+        raise NotImplementedError
+
+    async def read(self, message: Message) -> bytes:
+        """What is to be typed of a message; nothing if that is done with."""
+        raise NotImplementedError
+
+    async def say_error(self, error: SessionsError) -> None:
+        """A message could not be followed. It goes on."""
+        raise NotImplementedError
+
+    async def say_end(self) -> None:
+        """Its program has ended: tell that, and close."""
+        raise NotImplementedError
+
+    async def say_failure(self, error: Exception) -> None:
+        """It can't go on: tell why, and close."""
+        raise NotImplementedError
+
+    async def serve(self, subprotocol: str | None = None) -> None:
+        with self._streams.one_more() as stream:
+            await self.socket.accept(subprotocol)
+            await self.greet()
+            send, receive = trio.open_memory_channel[bytes](KEYS_AHEAD)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen, send, nursery.cancel_scope)
+                nursery.start_soon(self._type, receive)
+                nursery.start_soon(self._show, stream, nursery.cancel_scope)
+
+    async def _listen(self, keys: trio.MemorySendChannel[bytes], everything: trio.CancelScope) -> None:
+        while (message := await self.socket.receive())["type"] != "websocket.disconnect":
+            try:
+                data = await self.read(message)
+            except SessionsError as error:
+                await self.say_error(error)
+                continue
+            if data:
+                await keys.send(data)
+        everything.cancel()
+
+    async def _type(self, keys: trio.MemoryReceiveChannel[bytes]) -> None:
+        async for data in keys:
+            try:
+                await self.terminal.send_input(data)
+            except Closed:
+                pass  # its end is being told
+            except SessionsError as error:
+                await self.say_error(error)
+
+    async def _show(self, stream: OpenStream, everything: trio.CancelScope) -> None:
+        try:
+            await self._draw(stream)
+            await self.terminal.wait()
+        except Exception as error:
+            await self.say_failure(error)
+        else:
+            await self.say_end()
+        everything.cancel()
+
+    async def _draw(self, stream: OpenStream) -> None:
+        follower = Follower(None, late=False)
+        try:
+            info = self.terminal.info
+            follower.add_commands(self.terminal.archive, info.session_id, [info], self._after)
+            over = False
+            while not over:
+                found = await self._streams.wait_aloud(partial(collect, follower), trio.lowlevel.checkpoint)
+                assert found is not None
+                records, ended, over = found
+                for frame in cut(b"".join([record.data for record in records]), FRAME_BYTES):
+                    with stream.waiting():
+                        await self.socket.send_bytes(frame)
+                over = over or ended is not None
+        finally:
+            follower.close()

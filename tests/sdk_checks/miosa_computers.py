@@ -1,0 +1,202 @@
+"""Checks of computers, what runs on them, services and terminals: ``python miosa_computers.py sync`` or ``async``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from miosa import helpers
+from miosa_clients import Check, Client, run_checks
+
+TREE = "echo begun; trap '' TERM; sleep 600 & setsid sleep 600 & sleep 600"
+
+
+async def computer_is_made_found_and_deleted(client: Client) -> None:
+    made = await client.call(
+        client.miosa.computers.create, name="one", size="medium", metadata={"a": 1}, env={"WHO": "me"}
+    )
+    assert (made.name, made.status) == ("one", "running")
+    assert (await client.call(client.miosa.computers.get, made.id)).name == "one"
+    assert made.id in [found.id for found in (await client.call(client.miosa.computers.list)).data]
+    assert client.sandbox.id not in [found.id for found in (await client.call(client.miosa.computers.list)).data]
+    assert (await client.call(made.bash, "echo $WHO")).output == "me\n"
+    await client.call(client.miosa.computers.delete, made.id)
+    error = await client.refused("NotFoundError", client.miosa.computers.get, made.id)
+    assert (error.status_code, error.code) == (404, "NOT_FOUND")
+    assert error.request_id.startswith("req_")
+    await client.refused("NotFoundError", client.miosa.computers.get, client.sandbox.id)
+
+
+async def computer_stops_and_starts(client: Client) -> None:
+    made = await client.call(client.miosa.computers.create, name="two")
+    await client.call(made.bash, "echo kept >file")
+    assert (await client.call(made.stop)).success is True
+    error = await client.refused("MiosaError", made.bash, "true")
+    assert (error.status_code, error.code) == (409, "COMPUTER_NOT_RUNNING")
+    assert (await client.call(made.start)).success is True
+    assert (await client.call(made.bash, "cat file")).output == "kept\n"
+    await client.call(made.restart)
+    assert (await client.call(made.wait_until_ready)).status == "running"
+    await client.call(made.destroy)
+    await client.refused("NotFoundError", made.destroy)
+
+
+async def bash_tells_output_and_exit_code(client: Client) -> None:
+    found = await client.call(client.computer.bash, "echo out; echo err >&2; echo {1..3}; cat; exit 3")
+    assert (found.output, found.stderr, found.exit_code, found.success) == ("out\n1 2 3\n", "err\n", 3, False)
+    assert (await client.call(client.computer.exec.bash, "true")).success is True
+    assert (await client.call(client.computer.run, "printf 'ü\u2028\\xff'")).output == "ü\u2028\ufffd"
+    found = await client.call(client.computer.bash, "nonsense-of-a-program")
+    assert found.exit_code == 127
+    assert "nonsense-of-a-program" in found.stderr
+    found = await client.call(client.computer.bash, "kill -9 $BASHPID")
+    assert found.exit_code == 137
+
+
+async def bash_times_out(client: Client) -> None:
+    began = time.monotonic()
+    found = await client.call(client.computer.bash, TREE, timeout=1)
+    assert (found.output, found.exit_code, found.success) == ("begun\n", 124, False)
+    assert time.monotonic() - began < 10
+    error = await client.refused("CommandTimeoutError", client.computer.bash, "true", timeout=301)
+    assert (error.status_code, error.code) == (422, "TIMEOUT_TOO_LONG")
+    await client.refused("ValidationError", client.computer.bash, "  ")
+
+
+async def python_runs(client: Client) -> None:
+    found = await client.call(client.computer.python, "import sys\nprint(6 * 7)\nprint('e', file=sys.stderr)")
+    assert (found.output, found.stderr, found.exit_code) == ("42\n", "e\n", 0)
+    found = await client.call(client.computer.exec.python, "raise ValueError('no')")
+    assert found.exit_code == 1
+    assert "ValueError: no" in found.stderr
+    assert "raise ValueError('no')" in found.stderr  # the source is there for the traceback
+    found = await client.call(client.computer.python, "print('x', end='')\nimport time\ntime.sleep(600)", timeout=1)
+    assert (found.output, found.exit_code) == ("x", 124)
+
+
+async def commands_run_on_a_computer(client: Client) -> None:
+    run = client.miosa.commands.run_computer
+    found = await client.call(run, client.computer.id, "pwd; cat; exit 4", cwd="/usr", stdin="in ü\n")
+    assert (found["stdout"], found["output"], found["exit_code"]) == ("/usr\nin ü\n", "/usr\nin ü\n", 4)
+    assert isinstance(found["duration_ms"], int)
+    found = await client.call(run, client.computer.id, "pwd", cwd="/nowhere")
+    assert found["exit_code"] == 126
+    assert "/nowhere" in found["stderr"]
+    assert (await client.call(run, client.computer.id, "sleep 600", timeout_seconds=1))["exit_code"] == 124
+    error = await client.refused("CommandTimeoutError", run, client.computer.id, "true", timeout_seconds=601)
+    assert error.status_code == 422
+
+
+async def helper_runs_commands(client: Client) -> None:
+    name = "exec_command" if client.kind == "sync" else "async_exec_command"
+    if not hasattr(helpers, name):
+        return
+    execute = getattr(helpers, name)
+    found = await client.call(execute, client.miosa, client.computer.id, "echo hi", kind="computer")
+    assert found.output == "hi\n"
+    found = await client.call(execute, client.miosa, client.computer.id, "pwd", kind="computer", cwd="/usr")
+    assert found.output == "/usr\n"
+
+
+async def service_lives(client: Client) -> None:
+    services = client.computer.services
+    made = await client.call(
+        services.create, "ticker", "echo tick $A; pwd; sleep 600", working_dir="/usr", env={"A": "b"}, port=80
+    )
+    assert (made.name, made.status, made.computer_id, made.port) == ("ticker", "running", client.computer.id, 80)
+    assert [found.id for found in await client.call(services.list)] == [made.id]
+    assert await ticks(client, made.id) == ["tick b\n", "/usr\n"]
+    assert (await client.call(services.stop, made.id)).status == "stopped"
+    assert (await client.call(services.get, made.id)).exit_code == 137
+    again = await client.call(services.start, made.id)
+    assert again.status == "running"
+    assert again.pid != made.pid
+    assert (await client.call(services.restart, made.id)).pid != again.pid
+    await client.call(services.delete, made.id)
+    assert await client.call(services.list) == []
+    await client.refused("NotFoundError", services.get, made.id)
+
+
+async def ticks(client: Client, service_id: str) -> list[str]:
+    """The first two lines of its log, which are there sooner or later."""
+    while True:
+        events = await client.all(client.computer.services.logs, service_id, follow=False)
+        if len(events) >= 2:
+            return [event.line for event in events[:2]]
+        await asyncio.sleep(0.02)
+
+
+async def service_ends_and_restarts(client: Client) -> None:
+    services = client.computer.services
+    failed = await client.call(services.create, "failing", "echo no >&2; exit 3")
+    events = await client.all(services.logs, failed.id)
+    assert [(event.stream, event.line) for event in events] == [("stderr", "no\n")]
+    found = await client.call(services.get, failed.id)
+    assert (found.status, found.exit_code) == ("failed", 3)
+    often = await client.call(services.create, "often", "echo again; test -e gate", restart_policy="on-failure")
+    while len(await client.all(services.logs, often.id, follow=False)) < 2:
+        await asyncio.sleep(0.05)
+    await client.call(client.computer.bash, "touch gate")
+    await client.all(services.logs, often.id)
+    assert (await client.call(services.get, often.id)).status == "stopped"
+    error = await client.refused("MiosaError", services.create, "often", "true")
+    assert error.status_code == 409
+    await client.refused("ValidationError", services.create, "odd", "true", restart_policy="perhaps")
+
+
+async def service_starts_with_its_computer(client: Client) -> None:
+    made = await client.call(client.miosa.computers.create, name="serving")
+    wanted = await client.call(made.services.create, "wanted", "sleep 600")
+    stopped = await client.call(made.services.create, "stopped", "sleep 600")
+    await client.call(made.services.stop, stopped.id)
+    await client.call(made.stop)
+    assert (await client.call(made.services.get, wanted.id)).status == "failed"
+    await client.call(made.start)
+    assert (await client.call(made.services.get, wanted.id)).status == "running"
+    assert (await client.call(made.services.get, stopped.id)).status == "stopped"
+    await client.call(made.destroy)
+
+
+async def terminal_is_made_and_resized(client: Client) -> None:
+    made = await client.call(client.computer.terminal.create, cols=90, rows=30, shell="/bin/sh", env={"A": "b"})
+    found = await client.call(client.computer.terminal.resize, made["session_id"], 100, 40)
+    assert (found["rows"], found["cols"]) == (40, 100)
+    await client.refused("NotFoundError", client.computer.terminal.resize, "pty_none", 100, 40)
+
+
+async def spaces_do_not_see_each_other(client: Client) -> None:
+    other = await client.call(client.miosa.computers.create, name=client.computer.name)  # names need not be unique
+    homes = [(await client.call(one.bash, "pwd")).output for one in (client.computer, other)]
+    assert homes[0] != homes[1]
+    service = await client.call(other.services.create, "theirs", "sleep 600")
+    await client.refused("NotFoundError", client.computer.services.get, service.id)
+    await client.call(other.destroy)
+
+
+async def strangers_are_refused(client: Client) -> None:
+    stranger = type(client.miosa)(api_key="wrong", access_token=None)
+    stranger._transport._client.headers["Authorization"] = "Bearer wrong"
+    error = await client.refused("AuthenticationError", stranger.computers.list)
+    assert (error.status_code, error.code) == (401, "UNAUTHORIZED")
+    await client.call(stranger.close)
+
+
+CHECKS: list[Check] = [
+    computer_is_made_found_and_deleted,
+    computer_stops_and_starts,
+    bash_tells_output_and_exit_code,
+    bash_times_out,
+    python_runs,
+    commands_run_on_a_computer,
+    helper_runs_commands,
+    service_lives,
+    service_ends_and_restarts,
+    service_starts_with_its_computer,
+    terminal_is_made_and_resized,
+    spaces_do_not_see_each_other,
+    strangers_are_refused,
+]
+
+if __name__ == "__main__":
+    asyncio.run(run_checks(sys.argv[1], CHECKS))

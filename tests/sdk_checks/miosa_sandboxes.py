@@ -1,0 +1,314 @@
+"""Checks of sandboxes and what runs in them: ``python miosa_sandboxes.py sync`` or ``async``."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import time
+
+from miosa_clients import Check, Client, run_checks
+
+TREE = "echo begun; trap '' TERM; sleep 600 & setsid sleep 600 & sleep 600"
+
+
+async def sandbox_is_made_found_and_deleted(client: Client) -> None:
+    sandboxes = client.miosa.sandboxes
+    name = f"named-{client.kind}/ü"
+    made = await client.call(sandboxes.create, name=name, env={"WHO": "me"}, tags=["t", "u"])
+    assert made.state == "running"
+    assert (await client.call(sandboxes.get, made.id)).id == made.id
+    assert (await client.call(sandboxes.connect, made.id)).id == made.id
+    assert (await client.call(sandboxes.get_by_name, name)).id == made.id
+    assert [found.id for found in await client.call(sandboxes.list, tags=["t"])] == [made.id]
+    assert made.id in [found.id for found in await client.call(sandboxes.list, state="running")]
+    assert await client.call(sandboxes.list, state="paused") == []
+    assert (await client.call(made.exec.run, "echo $WHO")).stdout == "me\n"
+    await client.call(made.destroy)
+    await client.refused("NotFoundError", sandboxes.get, made.id)
+    await client.refused("NotFoundError", sandboxes.get_by_name, name)
+    await client.refused("NotFoundError", sandboxes.get, client.computer.id)
+
+
+async def sandbox_is_made_once(client: Client) -> None:
+    made = [await client.call(client.miosa.sandboxes.create, idempotency_key="once") for _ in range(2)]
+    assert made[0].id == made[1].id
+    await client.call(client.miosa.sandboxes.delete, made[0].id)
+
+
+async def sandbox_is_ready(client: Client) -> None:
+    assert await client.call(client.sandbox.wait_until_ready) is True
+    assert await client.call(client.sandbox.wait_until_ready, stream=False) is True
+    assert (await client.call(client.sandbox.readiness))["ready"] is True
+    made = await client.call(client.miosa.sandboxes.create)
+    await client.call(made.stop)
+    assert made.state == "stopped"
+    assert await client.call(made.wait_until_ready) is False
+    await client.refused("MiosaError", made.exec.run, "true")  # without a request
+    error = await client.refused("MiosaError", made.processes.start, "true")
+    assert (error.status_code, error.code) == (409, "SANDBOX_NOT_RUNNING")
+    await client.call(made.resume)
+    assert made.state == "running"
+    await client.call(made.destroy)
+
+
+async def sandbox_pauses(client: Client) -> None:
+    made = await client.call(client.miosa.sandboxes.create, persistent=True)
+    process = await client.call(made.processes.start, "while :; do echo tick; sleep 0.01; done")
+    await client.call(made.pause)
+    assert made.state == "paused"
+    assert (await client.call(made.exec.run, "echo on")).stdout == "on\n"  # which makes it go on
+    assert (await client.call(client.miosa.sandboxes.get, made.id)).state == "running"
+    assert (await client.call(made.processes.get, process["pid"]))["state"] == "running"
+    await client.call(made.destroy)
+
+
+async def exec_tells_output_and_exit_code(client: Client) -> None:
+    options = {"cwd": "/usr", "env": {"A": "x y"}}
+    found = await client.call(client.sandbox.exec.run, "echo $PWD $A; echo err >&2; cat; exit 3", options)
+    assert (found.stdout, found.stderr, found.exit_code) == ("/usr x y\n", "err\n", 3)
+    assert isinstance(found.duration_ms, int)
+    assert (await client.call(client.sandbox.run, "echo hi")).stdout == "hi\n"
+    assert (await client.call(client.sandbox.commands.run, "echo hi", {"working_dir": "/"})).stdout == "hi\n"
+    assert (await client.call(client.sandbox.exec, "echo hi")).stdout == "hi\n"
+    found = await client.call(client.sandbox.exec.run, "pwd", {"cwd": "/nowhere"})
+    assert found.exit_code == 126
+    assert "/nowhere" in found.stderr
+    assert (await client.call(client.sandbox.exec.run, "nonsense-of-a-program")).exit_code == 127
+    await client.refused("ValidationError", client.sandbox.exec.run, "true", {"env": {"A B": "c"}})
+
+
+async def exec_times_out(client: Client) -> None:
+    began = time.monotonic()
+    found = await client.call(client.sandbox.exec.run, TREE, {"timeout": 1})
+    assert (found.stdout, found.exit_code) == ("begun\n", 124)
+    assert time.monotonic() - began < 10
+    assert (await client.call(client.sandbox.exec.run, "sleep 600", {"timeout_sec": 1})).exit_code == 124
+
+
+async def exec_is_fresh_each_time(client: Client) -> None:
+    await client.call(client.sandbox.exec.run, "cd /; X=1; export Y=2; echo kept >file2", {})
+    assert (await client.call(client.sandbox.exec.run, "echo $X$Y; test $PWD != /")).stdout == "\n"
+
+
+async def large_output_is_whole(client: Client) -> None:
+    text = "head -c 1048576 /dev/zero | tr '\\0' x"
+    assert (await client.call(client.sandbox.exec.run, text)).stdout == "x" * 1048576
+    assert (await client.stream(text))[0] == "x" * 1048576
+
+
+async def stream_is_live(client: Client) -> None:
+    text = "for i in 1 2 3; do echo out$i; echo err$i >&2; sleep 0.2; done; printf rest; exit 5"
+    events = await client.all(client.sandbox.exec_stream, text)
+    lines = [(event.type, event.data["line"]) for event in events[:-1]]
+    assert [line for name, line in lines if name == "stdout"] == ["out1\n", "out2\n", "out3\n", "rest"]
+    assert [line for name, line in lines if name == "stderr"] == ["err1\n", "err2\n", "err3\n"]
+    assert (events[-1].type, events[-1].data["exit_code"]) == ("exit", 5)
+    streams = client.sandbox.exec.stream, client.sandbox.commands.stream
+    for stream in streams:
+        first, _ = await client.all(stream, "echo hi")
+        assert first.data == {"line": "hi\n"}
+
+
+async def stream_never_splits_a_character(client: Client) -> None:
+    text = "ü€😀\u2028\u0085\x0b"
+    letters = " ".join(f"{byte:02x}" for byte in text.encode())
+    script = f"for b in {letters}; do printf \"\\x$b\"; sleep 0.01; done; printf '\\xff\\xe2\\x82'"
+    assert (await client.stream(script))[0] == text + "\ufffd\ufffd"
+
+
+async def stream_times_out_and_refuses(client: Client) -> None:
+    out, _, rest = await client.stream(TREE, timeout=1)
+    assert (out, rest[0]["exit_code"]) == ("begun\n", 124)
+    assert (await client.stream("kill -9 $BASHPID"))[2][0]["exit_code"] == 137
+    _, err, rest = await client.stream("pwd", cwd="/nowhere")
+    assert rest[0]["exit_code"] == 126
+    assert "/nowhere" in err
+    try:
+        await client.all(client.sandbox.exec_stream, " ")
+    except Exception as error:
+        assert type(error).__name__ == "ValidationError", repr(error)
+
+
+async def stream_that_is_left_ends_its_program(client: Client) -> None:
+    text = "echo $BASHPID; exec sleep 600"
+    if client.kind == "sync":
+
+        def first() -> str:
+            stream = client.sandbox.exec_stream(text)
+            found = next(stream).data["line"]
+            stream.close()
+            return str(found)
+
+        pid = await asyncio.to_thread(first)
+    else:
+        stream = client.sandbox.exec_stream(text)
+        pid = (await anext(stream)).data["line"]
+        await stream.aclose()
+    while (await client.call(client.sandbox.exec.run, f"kill -0 {pid}")).exit_code == 0:
+        await asyncio.sleep(0.05)
+
+
+async def process_lives(client: Client) -> None:
+    processes = client.sandbox.processes
+    made = await client.call(processes.start, "echo $A; echo err >&2; sleep 600", env={"A": "b"}, name="server")
+    pid = made["pid"]
+    assert isinstance(pid, int)
+    assert (made["state"], made["name"]) == ("running", "server")
+    assert pid in [found["pid"] for found in await client.call(processes.list)]
+    while len(await client.call(processes.logs, pid)) < 6:
+        await asyncio.sleep(0.02)
+    assert sorted((await client.call(processes.logs, pid)).split()) == ["b", "err"]
+    await client.call(processes.stop, pid)
+    found = await client.call(processes.get, pid)
+    assert (found["state"], found["exit_code"]) == ("killed", 137)
+    assert pid not in [other["pid"] for other in await client.call(processes.list)]
+    assert sorted((await client.call(processes.logs, pid)).split()) == ["b", "err"]
+    await client.call(processes.stop, pid)  # once more: harmless
+    await client.refused("NotFoundError", processes.get, 999)
+    await client.refused("NotFoundError", processes.stop, 999)
+
+
+async def process_is_streamed_and_tailed(client: Client) -> None:
+    processes = client.sandbox.processes
+    pid = (await client.call(processes.start, "for i in 1 2 3; do echo $i; sleep 0.1; done; exit 7"))["pid"]
+    for _ in range(2):  # live, then what was logged
+        events = await client.all(processes.stream, pid)
+        assert [event["line"] for event in events[:-1]] == ["1\n", "2\n", "3\n"]
+        assert {event["stream"] for event in events[:-1]} == {"stdout"}
+        assert events[-1]["exit_code"] == 7
+    assert await client.call(processes.logs, pid, tail=2) == "2\n3\n"
+
+
+async def background_command_is_handled(client: Client) -> None:
+    options = {"cwd": "/usr", "env": {"A": "b"}}
+    handle = await client.call(client.sandbox.commands.run, "pwd; echo $A; sleep 600", options, background=True)
+    assert (await client.call(handle.status))["state"] == "running"
+    await client.call(handle.kill)
+    assert (await client.call(handle.status))["exit_code"] == 137
+    assert await client.call(client.sandbox.processes.logs, handle.pid) == "/usr\nb\n"
+    timed = await client.call(client.sandbox.commands.run, "sleep 600", {"timeout": 1}, background=True)
+    await client.all(client.sandbox.processes.stream, timed.pid)
+    assert (await client.call(timed.status))["exit_code"] == 124
+
+
+async def commands_run_by_id(client: Client) -> None:
+    commands, sandbox = client.miosa.commands, client.sandbox.id
+    found = await client.call(commands.run, sandbox, "cat; echo e >&2; exit 3", stdin="in\n", cwd="/")
+    assert (found["stdout"], found["stderr"], found["exit_code"]) == ("in\n", "e\n", 3)
+    made = await client.call(commands.run, sandbox, "echo begun; sleep 600", detached=True, name="bg")
+    pid = made["pid"]
+    assert pid in [one["pid"] for one in await client.call(commands.list, sandbox)]
+    assert (await client.call(commands.get, sandbox, pid))["state"] == "running"
+    while (await client.call(commands.logs, sandbox, pid))["stdout"] != "begun\n":
+        await asyncio.sleep(0.02)
+    await client.call(commands.kill, sandbox, pid)
+    assert (await client.call(commands.get, sandbox, pid))["exit_code"] == 137
+    await client.refused("NotFoundError", commands.get, sandbox, "999")
+    await client.refused("CommandTimeoutError", commands.run, sandbox, "true", timeout_seconds=601)
+    me = (await client.call(commands.run, sandbox, "id -un"))["stdout"].strip()
+    assert (await client.call(commands.run, sandbox, "id -un", user=me))["stdout"].strip() == me
+    await client.refused("ValidationError", commands.run, sandbox, "true", user="nobody-of-this-name")
+    if me == "root":
+        assert (await client.call(commands.run, sandbox, "id -un", user="nobody"))["stdout"] == "nobody\n"
+    error = await client.refused("ServerError", commands.run, sandbox, "true", tty=True)
+    assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
+
+
+async def code_keeps_its_names(client: Client) -> None:
+    run = client.sandbox.run_code
+    found = await client.call(run, "import sys\nx = 41\nprint('out')\nprint('err', file=sys.stderr)")
+    assert (found.ok, found.stdout, found.stderr, found.result) == (True, "out\n", "err\n", None)
+    found = await client.call(run, "x += 1\nx", language="python")
+    assert (found.ok, found.result, found.language) == (True, 42, "python")
+    assert (await client.call(run, "[x, 'ü', object]")).result.startswith("[42, 'ü', <class")
+    found = await client.call(run, "import os\nos.system('echo from a child')\n1 / 0")
+    assert (found.ok, found.stdout) == (False, "from a child\n")
+    assert "ZeroDivisionError" in found.stderr
+    assert "1 / 0" in found.stderr
+    found = await client.call(run, "x", context="other")
+    assert "NameError" in found.stderr
+    assert sorted(await client.call(client.sandbox.code_contexts)) == ["default", "other"]
+    await client.call(client.sandbox.reset_code, context="other")
+    assert await client.call(client.sandbox.code_contexts, language="python") == ["default"]
+    assert (await client.call(run, "x")).result == 42
+    await client.call(client.sandbox.reset_code)
+    assert "NameError" in (await client.call(run, "x")).stderr
+    assert (await client.call(run, "def f(:")).ok is False
+
+
+async def code_ends(client: Client) -> None:
+    run = client.sandbox.run_code
+    found = await client.call(run, "print('begun')\nimport time\ntime.sleep(600)", timeout=1)
+    assert (found.ok, found.stdout) == (False, "begun\n")
+    assert (await client.call(run, "1 + 1")).result == 2
+    assert (await client.call(run, "print('last')\nraise SystemExit(3)")).stdout == "last\n"
+    assert (await client.call(run, "1 + 2")).result == 3
+    await client.refused("ValidationError", run, "1", language="cobol")
+
+
+async def code_runs_in_javascript(client: Client) -> None:
+    run = client.sandbox.run_code
+    found = await client.call(
+        run, "const x = 41; console.log('out'); console.error('err'); x + 1", language="javascript"
+    )
+    if shutil.which("node") is None:
+        assert found.ok is False
+        assert "node" in found.stderr
+        return
+    assert (found.ok, found.stdout, found.stderr, found.result) == (True, "out\n", "err\n", 42)
+    assert (await client.call(run, "Promise.resolve(x)", language="javascript")).result == 41
+    assert "ReferenceError" in (await client.call(run, "y", language="javascript")).stderr
+
+
+async def terminal_is_made_and_deleted(client: Client) -> None:
+    made = await client.call(client.sandbox.terminal.create, cols=90, rows=30, cwd="/usr")
+    await client.call(client.sandbox.terminal.delete, made["session_id"])
+    await client.refused("NotFoundError", client.sandbox.terminal.delete, made["session_id"])
+
+
+async def sandboxes_do_not_see_each_other(client: Client) -> None:
+    other = await client.call(client.miosa.sandboxes.create)
+    pid = (await client.call(other.processes.start, "sleep 600"))["pid"]
+    mine = (await client.call(client.sandbox.processes.start, "echo mine; sleep 600"))["pid"]
+    await client.call(other.processes.stop, pid)
+    assert (await client.call(client.sandbox.processes.get, mine))["state"] == "running"
+    assert await client.call(other.processes.list) == []
+    await client.refused("NotFoundError", other.processes.get, mine + 1000)
+    await client.call(other.destroy)
+
+
+async def what_is_not_there_is_said(client: Client) -> None:
+    error = await client.refused("ServerError", client.sandbox.snapshot)
+    assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
+    error = await client.refused("ServerError", client.sandbox.files.list, "/")
+    assert error.status_code == 501
+
+
+CHECKS: list[Check] = [
+    sandbox_is_made_found_and_deleted,
+    sandbox_is_made_once,
+    sandbox_is_ready,
+    sandbox_pauses,
+    exec_tells_output_and_exit_code,
+    exec_times_out,
+    exec_is_fresh_each_time,
+    large_output_is_whole,
+    stream_is_live,
+    stream_never_splits_a_character,
+    stream_times_out_and_refuses,
+    stream_that_is_left_ends_its_program,
+    process_lives,
+    process_is_streamed_and_tailed,
+    background_command_is_handled,
+    commands_run_by_id,
+    code_keeps_its_names,
+    code_ends,
+    code_runs_in_javascript,
+    terminal_is_made_and_deleted,
+    sandboxes_do_not_see_each_other,
+    what_is_not_there_is_said,
+]
+
+if __name__ == "__main__":
+    asyncio.run(run_checks(sys.argv[1], CHECKS))

@@ -1,0 +1,204 @@
+"""Checks of machines and errors: ``python nullspace_machines.py sync`` or ``async``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from functools import partial
+from typing import Any
+
+from nullspace import MachineQuery, MachineStatus
+from nullspace_clients import Check, Client, run_checks
+
+
+async def machine_is_made_found_and_killed(client: Client) -> None:
+    made = await client.call(
+        client.api.create,
+        envs={"WHO": "me"},
+        metadata={"a": {"b": [1]}},
+        cwd="/usr",
+        vcpus=3,
+        memory_mb=700,
+        timeout=90,
+    )
+    info = await client.call(made.get_info)
+    assert (info.status, info.template, info.metadata, info.cwd) == ("running", "base", {"a": {"b": [1]}}, "/usr")
+    assert (info.config.vcpus, info.config.memory_mb, info.timeout_ms) == (3, 700, 90_000)
+    assert 0 < info.remaining_ms <= 90_000
+    assert info.created_at <= info.timeout_at
+    found = await client.call(made.commands.run, "echo $WHO $PWD", shell=True)
+    assert found.stdout == "me /usr\n"
+    other = await client.call(client.api.connect, made.id)
+    assert (await client.call(other.commands.run, "printenv", ["WHO"])).stdout == "me\n"
+    assert await client.call(made.is_running)
+    assert await client.call(made.get_info, fields=["id", "status"]) == {"id": made.id, "status": "running"}
+    await client.call(made.kill)
+    error = await client.refused("NotFoundError", client.api.connect, made.id)
+    assert error.code == "machine_not_found"
+    await client.refused("NotFoundError", client.api.kill_by_id, made.id)
+
+
+async def machine_is_made_once_by_key(client: Client) -> None:
+    key = f"key-{client.kind}/1"
+    first = await client.call(client.api.create, idempotency_key=key)
+    again = await client.call(client.api.create, idempotency_key=key)
+    assert first.id == again.id
+    await client.call(client.api.kill_by_id, first.id)
+    third = await client.call(client.api.create, idempotency_key=key)
+    assert third.id != first.id
+    await client.call(third.kill)
+
+
+async def listed(client: Client, **options: Any) -> list[str]:
+    pages = await client.call(client.api.list, **options)
+    if client.kind == "sync":
+        return await asyncio.to_thread(lambda: [info.id for info in pages])
+    return [info.id async for info in pages]
+
+
+async def machines_are_listed(client: Client) -> None:
+    tags = {"tag": client.kind}
+    made = [await client.call(client.api.create, metadata={**tags, "n": n}) for n in range(3)]
+    ids = [machine.id for machine in made]
+    assert await listed(client, query=MachineQuery(metadata=tags), limit=2) == ids
+    assert await listed(client, query=MachineQuery(metadata={**tags, "n": 1})) == ids[1:2]
+    assert await listed(client, query=MachineQuery(metadata=tags, template="other")) == []
+    assert set(ids) <= set(await listed(client))
+    await client.call(made[0].pause)
+    assert await listed(client, query=MachineQuery(metadata=tags, state=[MachineStatus.PAUSED])) == ids[:1]
+    assert await listed(client, query=MachineQuery(metadata=tags, state=[MachineStatus.RUNNING])) == ids[1:]
+    shown = await client.call(client.api.list, query=MachineQuery(metadata=tags), fields=["id"])
+    assert shown == [{"id": id} for id in ids]
+    for machine in made:
+        await client.call(machine.kill)
+
+
+async def machine_pauses_and_resumes(client: Client) -> None:
+    made = await client.call(client.api.create)
+    running = await client.call(made.commands.run, "while :; do sleep 0.05; done", shell=True, background=True)
+    snapshot = await client.call(made.hibernate)
+    assert snapshot.machine_id == made.id
+    assert (await client.call(made.get_info)).status == "paused"
+    assert not await client.call(made.is_running)
+    error = await client.refused("ConflictError", made.commands.run, "true")
+    assert error.code == "machine_not_ready"
+    error = await client.refused("MachineError", made.commands.run_streaming, "true")
+    assert error.code == "websocket_upgrade_error"
+    again = await client.call(client.api.connect, made.id)
+    assert [(item.pid, item.running) for item in await client.call(again.commands.list)] == [(running.pid, True)]
+    assert (await client.call(again.commands.run, "echo", ["back"])).stdout == "back\n"
+    await client.call(again.pause)
+    assert (await client.call(client.api.resume, made.id)).id == made.id
+    await client.call(made.kill)
+
+
+async def machine_resumes_by_itself(client: Client) -> None:
+    made = await client.call(client.api.create, auto_resume=True, on_timeout="pause")
+    await client.call(made.pause)
+    assert (await client.call(made.commands.run, "echo", ["back"])).stdout == "back\n"
+    await client.call(made.kill)
+
+
+async def until(client: Client, id: str, status: str | None) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                found = (await client.call(client.api.get_info_by_id, id)).status
+            except Exception as error:
+                assert type(error).__name__ == "NotFoundError", repr(error)
+                found = None
+            if found == status:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def machine_ends_in_time(client: Client) -> None:
+    short = await client.call(client.api.create, timeout=1)
+    paused = await client.call(client.api.create, timeout=1, timeout_action="hibernate")
+    idle = await client.call(client.api.create, inactivity_timeout_ms=500, timeout_action="hibernate")
+    longer = await client.call(client.api.create, timeout=1)
+    lease = await client.call(longer.set_timeout, 600, timeout_action="hibernate")
+    assert (lease.timeout_ms, lease.timeout_action) == (600_000, "hibernate")
+    await until(client, short.id, None)
+    await until(client, paused.id, "paused")
+    await until(client, idle.id, "paused")
+    assert (await client.call(client.api.connect, paused.id, timeout=60)).id == paused.id
+    for machine in (paused, idle, longer):
+        await client.call(machine.kill)
+
+
+async def machine_runs_once(client: Client) -> None:
+    template = f"once-{client.kind}"
+    found = await client.call(client.api.run_once, "echo", ["once"], template=template)
+    assert (found.exit_code, found.stdout) == (0, "once\n")
+    assert await listed(client, query=MachineQuery(template=template)) == []
+
+
+async def machine_is_killed_at_the_end_of_a_block(client: Client) -> None:
+    made = await client.call(client.api.create)
+    if client.kind == "sync":
+        with made:
+            pass
+    else:
+        async with made:
+            pass
+    await client.refused("NotFoundError", client.api.get_info_by_id, made.id)
+
+
+async def machines_do_not_see_each_other(client: Client) -> None:
+    other = await client.call(client.api.create)
+    handle = await client.start("echo secret >file; sleep 600")
+    assert await client.call(other.commands.list) == []
+    for method in (other.commands.get_logs, other.commands.kill):
+        error = await client.refused("NotFoundError", method, handle.pid)
+        assert error.code == "process_not_found"
+    assert (await client.call(other.commands.run, "cat", ["file"])).exit_code == 1
+    await client.call(handle.kill)
+    await client.call(other.kill)
+
+
+async def stranger_is_refused(client: Client) -> None:
+    error = await client.refused("AuthError", partial(client.api.create, api_key="wrong"))
+    assert error.code == "unauthorized"
+    stranger = await client.call(client.api.connect, client.machine.id)
+    stranger._client.api_key = "wrong"
+    error = await client.refused("AuthError", stranger.commands.run_streaming, "true")
+
+
+async def older_variables_point_here_too(client: Client) -> None:
+    url, key = os.environ.pop("NULLSPACE_API_URL"), os.environ.pop("NULLSPACE_API_KEY")
+    os.environ |= {"NULLSPACE_BASE_URL": url + "/", "NULLSPACE_TOKEN": key}
+    try:
+        assert (await client.call(client.api.connect, client.machine.id)).id == client.machine.id
+    finally:
+        del os.environ["NULLSPACE_BASE_URL"], os.environ["NULLSPACE_TOKEN"]
+        os.environ |= {"NULLSPACE_API_URL": url, "NULLSPACE_API_KEY": key}
+
+
+async def what_is_not_there_is_said(client: Client) -> None:
+    error = await client.refused("NotImplementedError", client.machine.files.read, "/etc/hostname")
+    assert "files are not there" in str(error)
+    await client.refused("NotImplementedError", client.machine.create_snapshot)
+    await client.refused("NotImplementedError", partial(client.api.create, snapshot_id="snap_1"))
+    error = await client.refused("MachineError", partial(client.api.create, envs={"1A": "x"}))
+    assert error.code == "invalid_request"
+
+
+CHECKS: list[Check] = [
+    machine_is_made_found_and_killed,
+    machine_is_made_once_by_key,
+    machines_are_listed,
+    machine_pauses_and_resumes,
+    machine_resumes_by_itself,
+    machine_ends_in_time,
+    machine_runs_once,
+    machine_is_killed_at_the_end_of_a_block,
+    machines_do_not_see_each_other,
+    stranger_is_refused,
+    older_variables_point_here_too,
+    what_is_not_there_is_said,
+]
+
+if __name__ == "__main__":
+    asyncio.run(run_checks(sys.argv[1], CHECKS))

@@ -1,0 +1,96 @@
+// Checks of the door with Superserve's SDK for Node. Prints a line for each: its name, and ok or what went wrong.
+// Node's own fetch asks no proxy before Node 24, and there is no WebSocket before Node 22: undici has both.
+import { AuthenticationError, NotFoundError, Sandbox, ValidationError } from '@superserve/sdk'
+import assert from 'node:assert'
+import { EnvHttpProxyAgent, WebSocket, setGlobalDispatcher } from 'undici'
+
+setGlobalDispatcher(new EnvHttpProxyAgent())
+globalThis.WebSocket ??= WebSocket
+
+const sandbox = await Sandbox.create({ name: 'node', envVars: { WHO: 'me' } })
+const commands = sandbox.commands
+
+async function stream(command, options = {}) {
+  let out = ''
+  let err = ''
+  const onStdout = (text) => { out += text }
+  const onStderr = (text) => { err += text }
+  return [await commands.run(command, { ...options, onStdout, onStderr }), out, err]
+}
+
+const checks = {
+  async node_sandbox_is_found_and_paused() {
+    const made = await Sandbox.create({ name: 'x', metadata: { by: 'node' } })
+    await made.commands.run('echo kept >file')
+    await made.pause()
+    const [info] = await Sandbox.list({ metadata: { by: 'node' } })
+    assert.deepEqual([info.id, info.status], [made.id, 'paused'])
+    assert.equal((await made.commands.run('cat file')).stdout, 'kept\n')
+    await made.pause()
+    await made.resume()
+    assert.equal((await made.getInfo()).status, 'active')
+    const other = await Sandbox.connect(made.id)
+    assert.equal((await other.commands.run('cat file')).stdout, 'kept\n')
+    await made.kill()
+    await assert.rejects(Sandbox.connect(made.id), NotFoundError)
+  },
+  async node_run_tells_all() {
+    const found = await commands.run('echo $WHO $A; echo e >&2; pwd; cat; exit 3', { cwd: '/usr', env: { A: 'b' } })
+    assert.deepEqual([found.stdout, found.stderr, found.exitCode], ['me b\n/usr\n', 'e\n', 3])
+    assert.equal((await commands.run('kill -9 $$')).exitCode, 137)
+    assert.equal((await commands.run('no-such-program')).exitCode, 127)
+    const missed = await commands.run('pwd', { cwd: '/nowhere' })
+    assert.ok(missed.exitCode === 126 && missed.stderr.includes('/nowhere'))
+  },
+  async node_streams_are_exact() {
+    const text = 'ü€😀\u2028\u2029\u0085\t end'
+    const parts = [...Buffer.from(text)].map((byte) => `printf '\\${byte.toString(8).padStart(3, '0')}'; sleep 0.01`)
+    const [found, out] = await stream(parts.join('; '))
+    assert.deepEqual([found.stdout, out], [text, text])
+    const [large, large_out, err] = await stream("head -c 3000000 /dev/zero | tr '\\0' x; seq 5000 >&2; exit 4")
+    assert.equal(large.exitCode, 4)
+    assert.equal(large_out, 'x'.repeat(3_000_000))
+    assert.equal(err.split('\n').length, 5001)
+  },
+  async node_answers_are_not_too_large() {
+    const found = await commands.run("head -c 30000000 /dev/zero; echo e >&2")
+    assert.ok(found.stdout.length > 1_000_000 && found.stderr.startsWith('e\n\n[there was more'), found.stderr)
+  },
+  async node_time_limits_end_everything() {
+    const text = "echo begun; trap '' TERM; sleep 631 & sleep 632; sleep 633"
+    const found = await commands.run(text, { timeoutMs: 1000 })
+    assert.deepEqual([found.stdout, found.exitCode], ['begun\n', 124])
+    const [streamed, out] = await stream(text, { timeoutMs: 1000 })
+    assert.deepEqual([out, streamed.exitCode], ['begun\n', 124])
+    assert.equal((await commands.run("pgrep -f '^sleep 63[1-3]'")).stdout, '')
+  },
+  async node_errors_have_their_types() {
+    await assert.rejects(commands.run(''), ValidationError)
+    await assert.rejects(Sandbox.connect('nobody'), NotFoundError)
+    await assert.rejects(Sandbox.create({ name: 'x', apiKey: 'wrong' }), AuthenticationError)
+  },
+  async node_spawn_is_written_to() {
+    let out = ''
+    const session = await commands.spawn('read a; echo got $a; cat; exit 3', { onStdout: (text) => { out += text } })
+    session.stdin.write('one\n')
+    session.stdin.write('ü')
+    session.stdin.close()
+    const found = await session.wait()
+    assert.deepEqual([found.stdout, found.exitCode, out], ['got one\nü', 3, 'got one\nü'])
+    const killed = await commands.spawn('sleep 634')
+    killed.kill('SIGKILL')
+    assert.equal((await killed.wait()).exitCode, 137)
+  },
+}
+
+for (const [name, check] of Object.entries(checks)) {
+  let told = 'ok'
+  try {
+    await check()
+  } catch (error) {
+    told = String(error.stack ?? error)
+  }
+  console.log(`${name} ${JSON.stringify(told)}`)
+}
+await sandbox.kill()
+process.exit(0)

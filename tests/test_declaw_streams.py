@@ -1,0 +1,157 @@
+"""The Declaw door's long answers: what is said in silence, what clients get who vanish, or read slowly, or outlive the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+from conftest import leftovers
+from declaw_wire import Wire, open_test_wire, open_wire  # noqa: F401
+from served import over_tcp, served
+
+import sessions
+
+
+async def test_a_stream_is_what_the_document_says(wire: Wire) -> None:
+    text = await wire.stream("echo 1; sleep 0.1; echo oops >&2; exit 3", stream=True, user="nobody-here")
+    assert text.replace(b": keepalive\n\n", b"") == (
+        b'event: stdout\ndata: {"type": "stdout", "stream": "stdout", "data": "1\\n"}\n\n'
+        b'event: stderr\ndata: {"type": "stderr", "stream": "stderr", "data": "oops\\n"}\n\n'
+        b'event: exit\ndata: {"exit_code": 3}\n\n'
+    )
+
+
+async def test_a_silent_stream_gives_signs_of_life(wire: Wire) -> None:
+    text = await wire.stream("sleep 1000", timeout=0.9)
+    assert text.count(b": keepalive") >= 3
+    assert text.endswith(b'event: exit\ndata: {"exit_code": 124}\n\n')
+
+
+async def test_an_answer_that_is_waited_for_gives_signs_of_life(wire: Wire) -> None:
+    answer = await wire.http.post(f"{wire.path}/commands", json={"cmd": "sleep 1.2; echo x"})
+    assert answer.content.startswith(b" ")
+    assert answer.json() == {"stdout": "x\n", "stderr": "", "exit_code": 0}
+
+
+async def test_no_timeout_is_none(wire: Wire) -> None:
+    for none in ({}, {"timeout": 0}, {"timeout": None}):
+        assert (await wire.ask("POST", f"{wire.path}/commands", {"cmd": "echo x", **none}))["exit_code"] == 0
+
+
+async def test_nothing_is_started_twice_when_the_server_ends(engine: sessions.Engine, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    found: dict[str, object] = {}
+
+    async def ask(path: str, mark: str) -> None:
+        try:
+            answer = await http.post(path, json={"cmd": f"echo {mark} >>{ran}; sleep 1000"})
+            found[mark] = answer.text.split("\n\n")[-3:]
+        except httpx.HTTPError as error:
+            found[mark] = type(error)
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            async with served(engine, stop_seconds=0.5) as addresses:
+                http = over_tcp(addresses, timeout=60)
+                commands = f"/sandboxes/{(await http.post('/sandboxes', json={})).json()['sandbox_id']}/commands"
+                nursery.start_soon(ask, commands, "waited")
+                nursery.start_soon(ask, f"{commands}/stream", "streamed")
+                while not ran.exists() or len(ran.read_text().split()) < 2:
+                    await trio.sleep(0.01)
+    await http.aclose()
+    assert found["waited"] is httpx.RemoteProtocolError  # which no client asks again for
+    assert found["streamed"] == [
+        'event: error\ndata: {"error": "the server is about to end: ask the next one how it went on"}',
+        'event: exit\ndata: {"exit_code": -1}',
+        "",
+    ]
+    assert sorted(ran.read_text().split()) == ["streamed", "waited"]
+
+
+async def test_a_vanished_client_ends_nothing(wire: Wire, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    for way in ("commands", "commands/stream"):
+        with trio.move_on_after(0.3):
+            await wire.http.post(f"{wire.path}/{way}", json={"cmd": f"sleep 1; echo x >{done}"})
+        with trio.fail_after(20):
+            while not done.exists():
+                await trio.sleep(0.02)
+        done.unlink()
+
+
+async def test_killing_leaves_nothing(wire: Wire, engine: sessions.Engine) -> None:
+    command = await wire.start("sleep 1000 & sleep 1000")
+    await wire.ask("POST", f"{wire.path}/pty", {"size": {"cols": 80, "rows": 24}}, 201)
+    ids = {session.id for session in await engine.list_sessions(labels={"space": wire.sandbox})}
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            found: list[Any] = []
+
+            async def wait() -> None:
+                found.append(await wire.ask("GET", f"{command}/wait"))
+
+            nursery.start_soon(wait)
+            await trio.sleep(0.1)
+            assert await wire.ask("DELETE", wire.path) == {"killed": True}
+    assert found == [{"stdout": "", "stderr": "", "exit_code": 137}]
+    assert leftovers(ids) == []
+
+
+async def test_entries_go_on_behind_a_number(wire: Wire) -> None:
+    made = await wire.ask("POST", f"{wire.path}/stdio", {"cmd": "read a; echo 1; read a; echo 2 >&2"}, 201)
+    path = f"{wire.path}/stdio/{made['cmd_id']}"
+    for _ in range(2):
+        await wire.ask("POST", f"{path}/stdin", {"data": "Cg=="}, 204)
+    text = (await wire.http.get(f"{path}/stream")).text
+    entries = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    assert [entry.get("data") for entry in entries] == ["MQo=", "Mgo=", None]
+    text = (await wire.http.get(f"{path}/stream?last_entry_id={entries[0]['entry_id']}")).text
+    assert "MQo=" not in text
+    assert text.endswith('event: exit\ndata: {"exit_code": 0}\n\n')
+    assert await wire.refused("GET", f"{path}/stream?last_entry_id=x") == "invalid"
+    await wire.ask("POST", f"{path}/stdin/close", status=204)
+    assert await wire.refused("POST", f"{path}/stdin", {"data": "Cg=="}, 409) == "process_ended"
+
+
+async def test_a_client_that_reads_slowly_holds_up_nobody(wire: Wire, engine: sessions.Engine) -> None:
+    async with wire.http.stream(
+        "POST", f"{wire.path}/commands/stream", json={"cmd": "seq 2000000; echo end"}
+    ) as answer:
+        found = await wire.ask("POST", f"{wire.path}/commands", {"cmd": "echo quick"})
+        assert found["stdout"] == "quick\n"
+        size, last = 0, b""
+        async for piece in answer.aiter_bytes():
+            size += len(piece)
+            last = (last + piece)[-500:]
+    assert b'"data": "end\\n"' in last
+    assert size > 2000000 * 70
+
+
+async def test_many_streams_at_once_are_exact(wire: Wire) -> None:
+    found: dict[int, bytes] = {}
+
+    async def stream(number: int) -> None:
+        found[number] = await wire.stream(f"for i in {{1..3000}}; do echo {number}-$i; done")
+
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(stream, number)
+    for number, text in found.items():
+        events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith(b"data: ")]
+        assert "".join(event.get("data", "") for event in events) == "".join(f"{number}-{i}\n" for i in range(1, 3001))
+        assert events[-1] == {"exit_code": 0}
+
+
+async def test_what_finds_no_place_is_not_started(engine: sessions.Engine, tmp_path: Path) -> None:
+    async with open_wire(engine, followers=1) as wire, trio.open_nursery() as nursery:
+        nursery.start_soon(wire.stream, "sleep 1000")
+        while not (running := await wire.ask("GET", f"{wire.path}/commands")):
+            await trio.sleep(0.01)
+        answer = await wire.http.post(f"{wire.path}/commands/stream", json={"cmd": f"touch {tmp_path}/ran"})
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (429, "busy", "1")
+        assert await wire.ask("GET", f"{wire.path}/commands") == running
+        assert await wire.ask("DELETE", f"{wire.path}/commands/{running[0]['pid']}") == {"killed": True}
+    assert not (tmp_path / "ran").exists()

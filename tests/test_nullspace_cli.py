@@ -1,0 +1,122 @@
+"""The door, with Nullspace's own command line, whose exit code is that of the remote command."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from nullspace_sdk import CLI, needs_sdk, nullspace_server, run_cli
+
+pytestmark = needs_sdk
+
+
+class Cli:
+    """One machine, and the command line."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.variables = variables
+        self.machine = ""
+
+    def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        done = run_cli(self.variables, *arguments, stdin=stdin)
+        return done.returncode, done.stdout, done.stderr
+
+    def json(self, *arguments: str) -> Any:
+        code, out, err = self.run(*arguments)
+        assert code == 0, out + err
+        return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    with nullspace_server(tmp_path_factory.mktemp("nullspace") / "root") as variables:
+        cli = Cli(variables)
+        cli.machine = cli.json("create", "--env", "WHO=me", "--json")["id"]
+        yield cli
+        assert cli.run("kill", cli.machine)[0] == 0
+        assert cli.run("get", cli.machine)[0] == 3
+
+
+def test_machines(cli: Cli) -> None:
+    assert [item["id"] for item in cli.json("list", "--json")] == [cli.machine]
+    assert cli.json("get", cli.machine)["status"] == "running"
+    assert cli.json("timeout", "set", cli.machine, "--seconds", "600")["timeout_ms"] == 600_000
+    assert cli.run("exec", "mch_nobody", "true")[0] == 3
+
+
+def test_exec(cli: Cli) -> None:
+    assert cli.run(
+        "exec", cli.machine, "--shell", "echo $WHO $A; pwd >&2; exit 3", "--env", "A=b", "--cwd", "/usr"
+    ) == (
+        3,
+        "me b\n",
+        "/usr\n",
+    )
+    assert cli.run("exec", cli.machine, "echo", "--", "a b", "*")[:2] == (0, "a b *\n")
+    assert cli.run("exec", cli.machine, "nosuch")[0] == 127
+    assert cli.run("exec", cli.machine, "--timeout", "1", "sleep", "--", "600")[0] == 8
+    shown = cli.json("exec", cli.machine, "--json", "echo", "--", "x")
+    assert (shown["exit_code"], shown["stdout"]) == (0, "x\n")
+
+
+def test_processes(cli: Cli) -> None:
+    pid = str(cli.json("exec", cli.machine, "--background", "--json", "--shell", "read x; echo got $x; exit 4")["pid"])
+    assert f"{pid}\trunning\tread x" in cli.run("process", "list", cli.machine)[1]
+    assert cli.run("process", "stdin", cli.machine, pid, stdin="größe\n")[0] == 0
+    assert cli.run("process", "attach", cli.machine, pid)[:2] == (4, "got größe\n")
+    logs = cli.json("process", "logs", cli.machine, pid, "--json")
+    assert logs == {"stdout": "got größe\n", "stderr": "", "output": "got größe\n", "exit_code": 4}
+    pid = str(cli.json("exec", cli.machine, "--background", "--json", "sleep", "--", "600")["pid"])
+    assert cli.run("process", "kill", cli.machine, pid)[0] == 0
+    assert cli.json("process", "logs", cli.machine, pid, "--json")["exit_code"] == 137
+    assert cli.run("process", "kill", cli.machine, "999")[0] == 3
+    assert cli.run("process", "code-run", cli.machine, "print(6 * 7)")[:2] == (0, "42\n")
+
+
+def test_streams(cli: Cli) -> None:
+    text = "echo out; echo err >&2; exit 4"
+    assert cli.run("process", "stream", cli.machine, "--shell", text) == (4, "out\n", "err\n")
+    assert cli.run("process", "stream", cli.machine, "--shell", "--timeout", "1", "echo x; sleep 600")[:2] == (
+        124,
+        "x\n",
+    )
+    assert cli.run("process", "stream", cli.machine, "nosuch")[0] == 127
+
+
+def test_streams_are_live(cli: Cli) -> None:
+    argv = [str(CLI), "machine", "process", "stream", cli.machine, "--shell", "echo up; sleep 600"]
+    environment = {**os.environ, **cli.variables, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(argv, env=environment, cwd=cli.variables["HOME"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], 30)[0]
+        assert os.read(process.stdout.fileno(), 100) == b"up\n"
+        process.kill()
+    assert "running\techo up; sleep 600" in cli.run("process", "list", cli.machine)[1]
+
+
+def test_terminals(cli: Cli) -> None:
+    made = cli.json("pty", "create", cli.machine, "--cols", "90", "--rows", "20", "--json")
+    id = made["session_id"]
+    assert [item["session_id"] for item in cli.json("pty", "list", cli.machine, "--json")] == [id]
+    assert cli.run("pty", "resize", cli.machine, id, "--cols", "100", "--rows", "30")[0] == 0
+    assert cli.json("pty", "get", cli.machine, id, "--json")["cols"] == 100
+    assert cli.run("pty", "kill", cli.machine, id)[0] == 0
+    assert cli.json("pty", "list", cli.machine, "--json") == []
+
+
+def test_strangers(cli: Cli) -> None:
+    stranger = Cli({**cli.variables, "NULLSPACE_API_KEY": "wrong"})
+    assert stranger.run("list")[0] == 4
+
+
+def test_doctor(cli: Cli) -> None:
+    done = subprocess.run(
+        [str(CLI), "doctor"], env={**os.environ, **cli.variables}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "API key accepted" in done.stdout

@@ -1,0 +1,34 @@
+"""Programs that were written for Nullspace, unmodified."""
+
+from __future__ import annotations
+
+import pytest
+from daytona_sdk import PROGRAMS, side_by_side
+from nullspace_sdk import needs_sdk, nullspace_server, run_python
+
+pytestmark = needs_sdk
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What they print, by name. They run side by side, since both sleep for seconds."""
+    place = tmp_path_factory.mktemp("programs")
+    names = ["nullspace_seed.py", "nullspace_seed_async.py"]
+    with nullspace_server(place / "root") as variables:
+        results = side_by_side(*[(run_python, PROGRAMS / name, variables, place) for name in names])
+        assert list((place / "root" / "spaces").iterdir()) == []
+    return {name: text.splitlines() for name, text in zip(names, results, strict=True)}
+
+
+def test_blocking_program(printed: dict[str, list[str]]) -> None:
+    lines = printed["nullspace_seed.py"]
+    assert lines[-2:] == ["worker after kill: 137", "SEED-SYNC PASS"]
+    assert lines[:5] == ["== 1. run_streaming", "tick-1", "tick-2", "tick-3", "0"]
+    assert [line for line in lines if line.startswith("bg-")] == [f"bg-{number}" for number in range(1, 5)]
+    assert "work 0" in lines
+
+
+def test_async_program(printed: dict[str, list[str]]) -> None:
+    lines = printed["nullspace_seed_async.py"]
+    assert lines[-2:] == ["worker after kill: 137", "SEED-ASYNC PASS"]
+    assert "w" in lines

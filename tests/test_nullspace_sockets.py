@@ -1,0 +1,301 @@
+"""The door's WebSockets, message by message: commands both ways, several on one socket, terminals, and how it all ends."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+import trio
+from conftest import leftovers
+from nullspace_wire import Channel, Wire, open_test_wire, open_wire  # noqa: F401
+from websocket_client import Refused
+from wsproto.events import BytesMessage, TextMessage
+
+import sessions
+
+
+async def until_exit(channel: Channel, id: str) -> tuple[int, str, str]:
+    """The exit code and the texts of one command, from its start on."""
+    started = await channel.expect("exec_started")
+    texts = {"exec_stdout": "", "exec_stderr": ""}
+    with trio.fail_after(30):
+        while True:
+            message = await channel.receive()
+            assert (message["id"], message["pid"]) == (id, started["pid"])
+            if message["type"] == "exec_exit":
+                return message["exit_code"], texts["exec_stdout"], texts["exec_stderr"]
+            texts[message["type"]] += message["data"]
+
+
+async def test_a_command_both_ways(wire: Wire) -> None:
+    async with wire.channel() as channel:
+        fields = {
+            "command": "echo $A >&2; cat; exit 4",
+            "args": [],
+            "timeout_secs": 30,
+            "envs": {"A": "x"},
+            "shell": True,
+        }
+        await channel.send("exec_start", id="exec_1234567890", **fields)
+        assert await channel.expect("exec_started") == {"type": "exec_started", "id": "exec_1234567890", "pid": 1}
+        assert (await channel.expect("exec_stderr"))["data"] == "x\n"
+        await channel.send("exec_stdin", id="exec_1234567890", pid=1, data="größe\n")
+        assert (await channel.expect("exec_stdout"))["data"] == "größe\n"
+        await channel.send("exec_stdin_close", id="exec_1234567890")
+        assert (await channel.expect("exec_exit"))["exit_code"] == 4
+        logs = await wire.ask("GET", f"{wire.path}/processes/1/logs")
+        assert logs["exit_code"] == 4
+        assert await channel.rest() == []
+
+
+@pytest.mark.parametrize("named", [{"id": "a"}, {"pid": 1}, {"id": "other", "pid": 1}])
+async def test_a_command_is_killed(wire: Wire, named: dict[str, Any]) -> None:
+    async with wire.channel() as channel:
+        await channel.send("exec_start", id="a", command="echo up; trap '' TERM; sleep 600 & sleep 600", shell=True)
+        await channel.expect("exec_started")
+        await channel.expect("exec_stdout")
+        await channel.send("exec_kill", **named)
+        assert (await channel.expect("exec_exit"))["exit_code"] == 137
+
+
+async def test_a_killed_command_leaves_nothing(wire: Wire, engine: sessions.Engine) -> None:
+    await wire.run("true")
+    (session,) = await engine.list_sessions(labels={"space": wire.machine})
+    known = {process.pid for process in leftovers({session.id})}
+    async with wire.channel() as channel:
+        await channel.send(
+            "exec_start", id="a", command="trap '' TERM; setsid sleep 600 & echo up; sleep 600", shell=True
+        )
+        await channel.expect("exec_started")
+        await channel.expect("exec_stdout")
+        await channel.send("exec_kill", id="a")
+        await channel.expect("exec_exit")
+        assert {process.pid for process in leftovers({session.id})} - known == set()
+
+
+async def test_several_commands_on_one_socket(wire: Wire) -> None:
+    async with wire.channel() as channel:
+        for name in "ab":
+            await channel.send("exec_start", id=name, command="read x; echo $x; exit 3", shell=True)
+        pids = {message["id"]: message["pid"] for message in [await channel.receive(), await channel.receive()]}
+        await channel.send("exec_stdin", id="b", pid=pids["b"], data="to b\n")
+        assert (await channel.expect("exec_stdout"))["data"] == "to b\n"
+        assert (await channel.expect("exec_exit"))["id"] == "b"
+        await channel.send("exec_stdin", id="a", pid=pids["a"], data="to a\n")
+        assert (await channel.expect("exec_stdout"))["id"] == "a"
+        assert (await channel.expect("exec_exit"))["id"] == "a"
+        await channel.send("exec_start", id="c", command="echo", args=["again"])
+        assert await until_exit(channel, "c") == (0, "again\n", "")
+        assert await channel.rest() == []
+
+
+async def test_a_command_is_joined(wire: Wire) -> None:
+    path = await wire.start("echo early; read x; echo late; exit 7")
+    pid = int(path.rpartition("/")[2])
+    async with wire.channel() as first, wire.channel() as second:
+        for channel in (first, second):
+            await channel.send("exec_connect", id="j", pid=pid)
+            assert (await channel.expect("exec_started"))["pid"] == pid
+            assert (await channel.expect("exec_stdout"))["data"] == "early\n"
+        await second.send("exec_stdin", id="j", pid=pid, data="\n")
+        for channel in (first, second):
+            assert (await channel.expect("exec_stdout"))["data"] == "late\n"
+            assert (await channel.expect("exec_exit"))["exit_code"] == 7
+    async with wire.channel() as channel:
+        await channel.send("exec_connect", id="k", pid=pid)
+        assert await until_exit(channel, "k") == (7, "early\nlate\n", "")
+
+
+@pytest.mark.parametrize(("id", "code"), [("exec_140056176938512", 124), ("anything", 124), ("exec_90adcc8f", 0)])
+async def test_timeouts_are_for_those_who_wait(wire: Wire, id: str, code: int) -> None:
+    async with wire.channel() as channel:
+        text = "echo before; trap '' TERM; read -t 1.6 x; exit 0"
+        await channel.send("exec_start", id=id, command=text, timeout_secs=1, shell=True)
+        assert await until_exit(channel, id) == (code, "before\n", "")
+
+
+async def test_what_is_wrong_is_answered_and_the_socket_goes_on(wire: Wire) -> None:
+    async with wire.channel() as channel:
+        await channel.socket._send(TextMessage(data="nonsense"))
+        assert (await channel.expect("error"))["id"] == ""
+        await channel.socket._send(BytesMessage(data=b'{"type":"exec_start","id":"bytes","command":"true"}'))
+        assert await until_exit(channel, "bytes") == (0, "", "")
+        for kind, fields, code in (
+            ("nothing", {}, "invalid_request"),
+            ("exec_start", {}, "invalid_request"),
+            ("exec_start", {"command": "x", "shell": True, "args": ["y"]}, "invalid_request"),
+            ("exec_start", {"command": "x", "timeout_secs": "1"}, "invalid_request"),
+            ("exec_connect", {"pid": 99}, "process_not_found"),
+            ("exec_connect", {}, "invalid_request"),
+            ("exec_stdin", {"pid": 99, "data": "x"}, "process_not_found"),
+            ("exec_kill", {"pid": "1"}, "invalid_request"),
+        ):
+            await channel.send(kind, id="e", **fields)
+            error = await channel.expect("error")
+            assert (error["id"], error["code"]) == ("e", code), (kind, fields)
+            assert error["message"]
+        await channel.send("exec_start", id="f", command="nosuch")
+        code, _, err = await until_exit(channel, "f")
+        assert code == 127
+        assert "nosuch" in err
+
+
+async def test_messages_fit_into_what_clients_take(wire: Wire) -> None:
+    async with wire.channel() as channel:
+        writer = "import os; os.write(1, bytes(1 << 20)); os.write(1, '😀'.encode() * 300_000)"
+        await channel.send("exec_start", id="a", command="python3", args=["-c", writer])
+        assert await until_exit(channel, "a") == (0, "\0" * (1 << 20) + "😀" * 300_000, "")
+
+
+async def test_a_long_command_is_taken(wire: Wire) -> None:
+    async with wire.channel() as channel:
+        await channel.send("exec_start", id="a", command="echo " + "x" * 200_000, shell=True)
+        assert await until_exit(channel, "a") == (0, "x" * 200_000 + "\n", "")
+
+
+async def test_input_that_nobody_reads_holds_up_nothing(wire: Wire) -> None:
+    async with wire.channel() as channel:
+        await channel.send("exec_start", id="a", command="echo up; exec sleep 600", shell=True)
+        await channel.expect("exec_started")
+        await channel.expect("exec_stdout")
+        for _ in range(20):
+            await channel.send("exec_stdin", id="a", data="x" * 60_000)
+        with trio.fail_after(10):
+            await channel.socket.ping()
+            await channel.send("exec_kill", id="a")
+            assert (await channel.expect("exec_exit"))["exit_code"] == 137
+
+
+async def test_a_client_that_never_reads_holds_up_nobody(wire: Wire) -> None:
+    async with wire.channel() as slow, wire.channel() as fast:
+        await slow.send("exec_start", id="s", command="yes | head -c 20000000; echo end", shell=True)
+        await fast.send("exec_start", id="f", command="echo quick", shell=True)
+        assert await until_exit(fast, "f") == (0, "quick\n", "")
+        with trio.fail_after(30):
+            while (await wire.ask("GET", f"{wire.path}/processes"))[0]["running"]:
+                await trio.sleep(0.05)
+    assert (await wire.run("echo still"))["stdout"] == "still\n"
+
+
+async def test_a_client_that_leaves_ends_nothing(wire: Wire) -> None:
+    async with wire.channel() as channel:
+        await channel.send("exec_start", id="a", command="echo up; read x; echo got $x", shell=True)
+        await channel.expect("exec_started")
+        await channel.expect("exec_stdout")
+    await wire.ask("POST", f"{wire.path}/processes/1/stdin", {"data": "it\n"}, 204)
+    with trio.fail_after(20):
+        while (logs := await wire.ask("GET", f"{wire.path}/processes/1/logs"))["exit_code"] is None:
+            await trio.sleep(0.02)
+    assert (logs["exit_code"], logs["stdout"]) == (0, "up\ngot it\n")
+
+
+async def test_upgrades_are_refused(wire: Wire) -> None:
+    async def status(**options: Any) -> int:
+        with pytest.raises(Refused) as refused:
+            async with wire.channel(**options):
+                pass
+        assert b'"code"' in refused.value.body
+        return refused.value.status
+
+    assert await status(machine="mch_nobody") == 404
+    assert await status(token="wrong") == 401
+    assert await status(name="nothing") == 400
+    await wire.ask("POST", f"{wire.path}/hibernate")
+    assert await status() == 409
+
+
+async def test_a_destroyed_machine_tells_the_ends(wire: Wire) -> None:
+    async with wire.channel() as channel:
+        await channel.send("exec_start", id="a", command="sleep", args=["600"])
+        await channel.expect("exec_started")
+        await wire.ask("DELETE", wire.path, status=204)
+        assert (await channel.expect("exec_exit"))["exit_code"] == 137
+        assert await channel.rest() == []
+
+
+async def test_a_server_that_ends_never_says_that_all_is_well(engine: sessions.Engine) -> None:
+    stop = trio.Event()
+
+    async def serve(task_status: trio.TaskStatus[Wire]) -> None:
+        async with open_wire(engine) as wire:
+            task_status.started(wire)
+            await stop.wait()
+
+    async with trio.open_nursery() as nursery:
+        wire = await nursery.start(serve)
+        async with wire.channel() as channel:
+            await channel.send("exec_start", id="a", command="sleep", args=["600"])
+            await channel.expect("exec_started")
+            stop.set()
+            assert await channel.receive() is None
+            assert channel.socket.closed is not None
+            assert channel.socket.closed[0] == 1011
+
+
+# Terminals
+
+
+async def see(channel: Channel, text: bytes) -> bytes:
+    drawn = b""
+    with trio.fail_after(30):
+        while text not in drawn:
+            message = await channel.expect("pty_output")
+            drawn += base64.b64decode(message["data_base64"])
+    return drawn
+
+
+async def behind_output(channel: Channel) -> Any:
+    """The next message that is none of output."""
+    with trio.fail_after(10):
+        while (message := await channel.receive())["type"] == "pty_output":
+            pass
+    return message
+
+
+async def test_a_terminal(wire: Wire) -> None:
+    async with wire.channel("pty") as channel:
+        await channel.send("pty_start", id="p", cols=90, rows=20, envs={"PS1": "", "A": "größe"})
+        started = await channel.expect("pty_started")
+        session_id = started["session_id"]
+        assert (started["id"], started["cols"], started["rows"]) == ("p", 90, 20)
+        await channel.send("pty_input", id="p", session_id=session_id, data="stty -echo; echo $A; stty size\n")
+        assert "größe\r\n".encode() in await see(channel, b"20 90\r\n")
+        size = {"cols": 100, "rows": 30}
+        await channel.send("pty_resize", id="p", session_id=session_id, **size)
+        typed = base64.b64encode(b"stty size\n").decode()
+        await channel.send("pty_input", id="p", session_id=session_id, data_base64=typed)
+        await see(channel, b"30 100\r\n")
+        (listed,) = await wire.ask("GET", f"{wire.path}/pty")
+        assert listed == await wire.ask("GET", f"{wire.path}/pty/{session_id}")
+        assert listed == {"session_id": session_id, "pid": started["pid"], "exec_id": started["exec_id"], **size}
+        await wire.ask("POST", f"{wire.path}/pty/{session_id}/resize", {"cols": 0, "rows": 1}, 400)
+        for fields in ({}, {"session_id": session_id, "pid": 1}, {"session_id": "nobody"}, {"pid": 999}):
+            await channel.send("pty_connect", id="q", **fields)
+            assert (await behind_output(channel))["id"] == "q"
+        await channel.send("pty_input", id="p", data_base64="!")
+        assert (await behind_output(channel))["type"] == "error"
+        await channel.send("pty_kill", id="p", session_id=session_id)
+        assert await behind_output(channel) == {
+            "type": "pty_exited",
+            "id": "p",
+            "session_id": session_id,
+            "exit_code": 137,
+        }
+        assert await channel.rest() == []
+    assert await wire.ask("GET", f"{wire.path}/pty") == []
+
+
+async def test_text_of_a_terminal_is_never_split(wire: Wire) -> None:
+    async with wire.channel("pty") as channel:
+        await channel.send("pty_start", id="p", envs={"PS1": ""})
+        await channel.expect("pty_started")
+        writer = r"stty -echo; for b in '\303' '\244' '\360' '\237' '\230' '\200'; do printf $b; sleep 0.05; done; exit"
+        await channel.send("pty_input", id="p", data=writer + "\n")
+        text, data = "", b""
+        while (message := await channel.receive())["type"] == "pty_output":
+            text += message["data"]
+            data += base64.b64decode(message["data_base64"])
+        assert message["exit_code"] == 0
+        assert "ä😀" in text
+        assert text == data.decode()
