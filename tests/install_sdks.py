@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -46,15 +47,20 @@ def install(name: str, wanted: str) -> None:
     (place / STAMP).write_text(wanted)
 
 
+def provide(name: str, wanted: str) -> None:
+    if is_installed(name):
+        return
+    print(f"installing {wanted.partition(' ')[2]} into .sdks/{name}", flush=True)
+    try:
+        install(name, wanted)
+    except (OSError, subprocess.CalledProcessError) as problem:
+        print(f"!!! {name} IS NOT INSTALLED ({problem}): the tests that need it are SKIPPED", file=sys.stderr)
+
+
 def main() -> None:
-    for name, wanted in lines().items():
-        if is_installed(name):
-            continue
-        print(f"installing {wanted.partition(' ')[2]} into .sdks/{name}", flush=True)
-        try:
-            install(name, wanted)
-        except (OSError, subprocess.CalledProcessError) as problem:
-            print(f"!!! {name} IS NOT INSTALLED ({problem}): the tests that need it are SKIPPED", file=sys.stderr)
+    # Side by side: they wait for the network most of the time.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(provide, *zip(*lines().items(), strict=True)))
 
 
 if __name__ == "__main__":
