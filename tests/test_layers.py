@@ -32,7 +32,7 @@ ORDER = """
     doors.declaw_terminals doors.declaw_commands doors.declaw_stdio doors.declaw
     doors.miosa_errors doors.miosa_views doors.miosa_routing doors.miosa_launch doors.miosa_lines doors.miosa_events doors.miosa_run
     doors.miosa_streams doors.miosa_processes doors.miosa_services doors.miosa_machines doors.miosa_terminals doors.miosa_frames
-    doors.miosa_spawn doors.miosa_interpreters doors.miosa_code doors.miosa
+    doors.miosa_spawn doors.miosa_interpreters doors.miosa_code doors.miosa_hosts doors.miosa
     doors.nullspace_errors doors.nullspace_routing doors.nullspace_machines doors.nullspace_texts doors.nullspace_processes
     doors.nullspace_run doors.nullspace_channel doors.nullspace_exec doors.nullspace_terminals doors.nullspace_attach doors.nullspace
     doors.superserve_errors doors.superserve_tokens doors.superserve_views doors.superserve_routing doors.superserve_sandboxes

@@ -9,7 +9,7 @@ from miosa_sdk import miosa_server, needs_sdk, run_python
 
 pytestmark = needs_sdk
 
-BOTH = ("miosa_computers.py", "miosa_sandboxes.py")
+BOTH = ("miosa_computers.py", "miosa_sandboxes.py", "miosa_hosts.py")
 RUNS = [(kind, file) for kind in ("sync", "async") for file in BOTH] + [("async", "miosa_spawn.py")]
 CASES = [(kind, name) for kind, file in RUNS for name in names_of(file)]
 

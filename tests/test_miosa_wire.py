@@ -250,18 +250,30 @@ async def test_errors_are_what_clients_read(wire: Wire) -> None:
 
 
 async def test_too_many_streams(engine: sessions.Engine) -> None:
+    """Nothing is started for one that is too many, and no ticket is used up."""
     async with served(engine, followers=1) as addresses, over_tcp(addresses, timeout=60) as http:
+        computer = (await http.post(f"{API}/computers", json={"name": "c"})).json()["id"]
         sandbox = (await http.post(f"{API}/sandboxes", json={})).json()["id"]
-        path = f"{API}/sandboxes/{sandbox}/exec/stream"
-        async with http.stream("POST", path, json={"command": "echo up; sleep 600"}) as first:
-            await anext(first.aiter_text())
-            error = await http.post(path, json={"command": "sleep 600"})
-            assert (error.status_code, error.json()["error"]["code"]) == (429, "RATE_LIMITED")
-            assert error.json()["retry_after"] == 1
-        commands = await engine.list_commands()
+        path = f"{API}/computers/{computer}/exec/stream"
+        ticket = (await http.post(path, json={"command": "echo hi"})).json()["stream_url"]
+        headers = [("Authorization", f"Bearer {TOKEN}")]
+        async with websocket(port_of(addresses), f"{path}?command=cat", headers):
+            answers = (
+                await http.post(f"{API}/sandboxes/{sandbox}/exec/stream", json={"command": "true"}),
+                await http.get(ticket),
+            )
+            for error in answers:
+                assert (error.status_code, error.json()["error"]["code"]) == (429, "RATE_LIMITED")
+                assert error.json()["retry_after"] == 1
+            with pytest.raises(Refused) as refused:
+                async with websocket(port_of(addresses), f"{path}?command=cat", headers):
+                    pass
+            assert refused.value.status == 429
+        assert [command.text for command in await engine.list_commands()] == ["echo hi", "cat"]
         with trio.fail_after(20):
-            for command in commands:
-                await command.wait()
+            while (told := await http.get(ticket)).status_code == 429:
+                await trio.sleep(0.02)
+        assert "hi" in told.text
 
 
 async def test_machines_outlive_the_server(engine: sessions.Engine) -> None:

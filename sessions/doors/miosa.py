@@ -12,6 +12,7 @@ from ..errors import SessionsError
 from ..spaces import Spaces
 from . import (
     miosa_code,
+    miosa_hosts,
     miosa_machines,
     miosa_processes,
     miosa_run,
@@ -33,6 +34,7 @@ ROWS: Final = [
     *miosa_services.ROWS,
     *miosa_terminals.ROWS,
     *miosa_code.ROWS,
+    *miosa_hosts.ROWS,
 ]
 ABSENT: Final = {
     "files": "files",

@@ -15,6 +15,7 @@ import trio
 from starlette.types import Receive, Scope, Send
 
 from ..command import Command
+from ..errors import Busy
 from ..following import Follower
 from ..models import Record
 from ..reading_logs import read_pieces
@@ -27,6 +28,12 @@ from .operations import Disconnected, while_connected
 from .outcomes import told_exit_code
 from .requests import to_json
 from .streaming import HEADERS, SILENCE
+
+
+def check_room(streams: Streams) -> None:
+    """`Busy` if there are too many streams for another one: to be asked before a program is started for it."""
+    with streams.one_more():
+        pass
 
 
 def event(name: str, **facts: Any) -> str:
@@ -112,10 +119,12 @@ class EventAnswer:
         try:
             with self._streams.one_more() as stream:
                 await while_connected(receive, tell)
-        except Disconnected:
+        except (Busy, Disconnected) as error:
             if self._kill and self._command.state != "finished":
                 with trio.CancelScope(shield=True):
                     await self._command.kill()
+            if isinstance(error, Busy):
+                raise
 
     async def _tell(self, say: Any) -> None:
         follower = Follower(None, late=False)

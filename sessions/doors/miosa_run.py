@@ -6,7 +6,7 @@ What is not zero is no error. A program whose time is over is ended with all tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -39,13 +39,14 @@ cat >"$file"
 python3 -u "$file" </dev/null"""
 
 
-def tell(command: Command, names: Sequence[str]) -> Iterator[bytes]:
+def tell(command: Command, names: Sequence[str], more: Mapping[str, str]) -> Iterator[bytes]:
     """The answer, piece by piece. `names` are those under which it shows the output; ``output`` is another name of stdout."""
     kept = command.size_bytes - command.dropped_bytes
     part = Selection(start=kept - MOST_BYTES) if kept > MOST_BYTES else Selection()
     logs = read_logs(command.archive, command.info, part)
     code = told_exit_code(command)
     facts: dict[str, Any] = {
+        **more,
         "exit_code": code,
         "success": code == 0,
         "duration_ms": milliseconds(command),
@@ -61,7 +62,12 @@ def tell(command: Command, names: Sequence[str]) -> Iterator[bytes]:
 
 async def run(call: Call, order: Launch, names: Sequence[str]) -> ASGIApp:
     _, command = await launch(call.space, order)
-    return KeptAlive(call.streams, command.wait, partial(tell, command, names), SILENCE_SECONDS)
+    return answer(call, command, names)
+
+
+def answer(call: Call, command: Command, names: Sequence[str], **more: str) -> ASGIApp:
+    """Wait for it, and tell `more` beside what it tells."""
+    return KeptAlive(call.streams, command.wait, partial(tell, command, names, more), SILENCE_SECONDS)
 
 
 def read_order(call: Call, otherwise: float | None = None, most: float = 1e9) -> Launch:

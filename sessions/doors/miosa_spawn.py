@@ -22,6 +22,7 @@ from ..following import Follower
 from ..terminal import Terminal
 from .fields import read_fields
 from .following_logs import collect
+from .miosa_events import check_room
 from .miosa_frames import BINARY, EndOfInput, Frame, Frames, Input, Resize, Signal, Wish, choose_frames
 from .miosa_launch import Launch, in_shell, launch, program
 from .miosa_routing import Call, Row
@@ -91,7 +92,10 @@ class Spawned:
             case Resize(rows, columns) if isinstance(self._command, Terminal):
                 await self._command.resize(rows, columns)
             case Signal(name) if name.upper() in KILL:
-                await self._command.kill(grace=0)
+                with trio.CancelScope(
+                    shield=True
+                ):  # its end, which cancels this, comes before that of what it has left behind
+                    await self._command.kill(grace=0)
             case Signal(name):
                 await self._command.send_signal(name)
 
@@ -185,6 +189,7 @@ async def spawn(call: Call, socket: WebSocket) -> None:
     order = read_order(call, binary)
     rows, columns = call.count("rows", 1, LARGEST), call.count("cols", 1, LARGEST)
     wants_terminal = call.first("tty").lower() in ("true", "1") if "tty" in call.query else bool(rows or columns)
+    check_room(call.streams)
     command: Command | None = None
     if wants_terminal and (not binary or "tty" in call.query):
         with suppress(Invalid):  # the other way of starting it tells why

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Scope
 
 from ..command import Command
 from .miosa_errors import Refusal
-from .miosa_events import SANDBOX, EventAnswer, TicketWords
+from .miosa_events import SANDBOX, EventAnswer, TicketWords, check_room
 from .miosa_launch import launch
 from .miosa_routing import API, Call, Row
 from .miosa_run import DEFAULT_SECONDS, MOST_SECONDS, read_order
@@ -84,6 +84,7 @@ async def start(call: Call) -> ASGIApp:
 
 
 async def read(call: Call) -> ASGIApp:
+    check_room(call.streams)  # before the ticket is used up
     ticket = TICKETS.take(call.first("ticket"), call.ids["space"])
     if ticket is None:
         raise Refusal(401, "INVALID_TICKET", "this ticket is not good, has been used or has expired: start again")
@@ -107,7 +108,9 @@ def ticket_of(scope: Scope) -> str:
 
 
 async def stream_in_sandbox(call: Call) -> ASGIApp:
-    _, command = await launch(call.space, read_order(call))
+    order = read_order(call)
+    check_room(call.streams)
+    _, command = await launch(call.space, order)
     return EventAnswer(call.streams, command, SANDBOX, kill=True)
 
 

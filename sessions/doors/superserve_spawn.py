@@ -7,6 +7,7 @@ signal, or the end of the input. Output is told byte by byte, behind a byte 1 or
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -35,8 +36,8 @@ STDIN: Final = 0
 CHANNELS: Final = {"stdout": b"\x01", "stderr": b"\x02"}
 FRAME_BYTES: Final = 1 << 18
 """Clients refuse a message of more than 1 MiB."""
-INPUT_AHEAD: Final = 512
-"""Messages of input that may wait for a program to read; then the client waits, and its signals behind them."""
+INPUT_AHEAD_BYTES: Final = 8 << 20
+"""Input that may wait for a program to read; then the client waits, and its signals behind that."""
 START_SECONDS: Final = 30.0
 """How long the first message may take."""
 
@@ -50,8 +51,10 @@ class Spawned:
         self._socket = socket
         self._run: Run | None = None
         self._was_signalled = False
-        self._sending, self._input = trio.open_memory_channel[bytes | None](INPUT_AHEAD)
+        self._sending, self._input = trio.open_memory_channel[bytes | None](math.inf)
         """None is the end of it."""
+        self._ahead_bytes = 0
+        self._was_read = trio.Event()
 
     async def serve(self) -> None:
         offered = self._socket.scope["subprotocols"]
@@ -87,7 +90,7 @@ class Spawned:
         message = await self._socket.receive()
         data, text = message.get("bytes"), message.get("text")
         if data and data[0] == STDIN and len(data) > 1:
-            await self._sending.send(data[1:])
+            await self._take_input(data[1:])
         elif text:
             # What is not understood is for newer servers.
             with suppress(SessionsError):
@@ -98,10 +101,17 @@ class Spawned:
         assert self._run is not None
         match wish.text("type"):
             case "stdin_close":
-                await self._sending.send(None)
+                self._sending.send_nowait(None)
             case "signal":
                 await self._run.command.send_signal(wish.needed_text("name"))
                 self._was_signalled = True
+
+    async def _take_input(self, data: bytes) -> None:
+        self._sending.send_nowait(data)
+        self._ahead_bytes += len(data)
+        while self._ahead_bytes > INPUT_AHEAD_BYTES:
+            self._was_read = trio.Event()
+            await self._was_read.wait()
 
     async def _feed(self) -> None:
         assert self._run is not None
@@ -111,6 +121,8 @@ class Spawned:
                     await self._run.command.close_input()
                 else:
                     await self._run.command.send_input(data)
+            self._ahead_bytes -= len(data or b"")
+            self._was_read.set()
 
     # What the client is told
 

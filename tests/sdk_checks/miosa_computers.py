@@ -18,8 +18,8 @@ async def computer_is_made_found_and_deleted(client: Client) -> None:
     )
     assert (made.name, made.status) == ("one", "running")
     assert (await client.call(client.miosa.computers.get, made.id)).name == "one"
-    assert made.id in [found.id for found in (await client.call(client.miosa.computers.list)).data]
-    assert client.sandbox.id not in [found.id for found in (await client.call(client.miosa.computers.list)).data]
+    assert made.id in [found.id for found in await client.call(client.miosa.computers.list)]
+    assert client.sandbox.id not in [found.id for found in await client.call(client.miosa.computers.list)]
     assert (await client.call(made.bash, "echo $WHO")).output == "me\n"
     await client.call(client.miosa.computers.delete, made.id)
     error = await client.refused("NotFoundError", client.miosa.computers.get, made.id)

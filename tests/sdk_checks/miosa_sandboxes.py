@@ -15,14 +15,14 @@ TREE = "echo begun; trap '' TERM; sleep 600 & setsid sleep 600 & sleep 600"
 async def sandbox_is_made_found_and_deleted(client: Client) -> None:
     sandboxes = client.miosa.sandboxes
     name = f"named-{client.kind}/ü"
-    made = await client.call(sandboxes.create, name=name, env={"WHO": "me"}, tags=["t", "u"])
+    made = await client.call(sandboxes.create, name=name, env={"WHO": "me"}, tags=[client.kind, "u"])
     assert made.state == "running"
     assert (await client.call(sandboxes.get, made.id)).id == made.id
     assert (await client.call(sandboxes.connect, made.id)).id == made.id
     assert (await client.call(sandboxes.get_by_name, name)).id == made.id
-    assert [found.id for found in await client.call(sandboxes.list, tags=["t"])] == [made.id]
+    assert [found.id for found in await client.call(sandboxes.list, tags=[client.kind])] == [made.id]
     assert made.id in [found.id for found in await client.call(sandboxes.list, state="running")]
-    assert await client.call(sandboxes.list, state="paused") == []
+    assert await client.call(sandboxes.list, state="error") == []
     assert (await client.call(made.exec.run, "echo $WHO")).stdout == "me\n"
     await client.call(made.destroy)
     await client.refused("NotFoundError", sandboxes.get, made.id)
@@ -31,7 +31,7 @@ async def sandbox_is_made_found_and_deleted(client: Client) -> None:
 
 
 async def sandbox_is_made_once(client: Client) -> None:
-    made = [await client.call(client.miosa.sandboxes.create, idempotency_key="once") for _ in range(2)]
+    made = [await client.call(client.miosa.sandboxes.create, idempotency_key=f"once-{client.kind}") for _ in range(2)]
     assert made[0].id == made[1].id
     await client.call(client.miosa.sandboxes.delete, made[0].id)
 
