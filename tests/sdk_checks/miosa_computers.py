@@ -88,15 +88,18 @@ async def commands_run_on_a_computer(client: Client) -> None:
     assert error.status_code == 422
 
 
-async def helper_runs_commands(client: Client) -> None:
-    name = "exec_command" if client.kind == "sync" else "async_exec_command"
-    if not hasattr(helpers, name):
-        return
-    execute = getattr(helpers, name)
+async def helpers_run_commands(client: Client) -> None:
+    execute = helpers.exec_command if client.kind == "sync" else helpers.exec_command_async
     found = await client.call(execute, client.miosa, client.computer.id, "echo hi", kind="computer")
     assert found.output == "hi\n"
     found = await client.call(execute, client.miosa, client.computer.id, "pwd", kind="computer", cwd="/usr")
     assert found.output == "/usr\n"
+    found = await client.call(execute, client.miosa, client.sandbox.id, "echo hi", kind="sandbox")
+    assert found.output == "hi\n"
+    stream = helpers.stream_command if client.kind == "sync" else helpers.stream_command_async
+    events = await client.all(stream, client.sandbox, "echo hi; exit 3")
+    assert [event.type for event in events] == ["stdout", "exit"]
+    assert events[-1].data["exit_code"] == 3
 
 
 async def service_lives(client: Client) -> None:
@@ -189,7 +192,7 @@ CHECKS: list[Check] = [
     bash_times_out,
     python_runs,
     commands_run_on_a_computer,
-    helper_runs_commands,
+    helpers_run_commands,
     service_lives,
     service_ends_and_restarts,
     service_starts_with_its_computer,

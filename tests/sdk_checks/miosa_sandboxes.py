@@ -278,6 +278,16 @@ async def sandboxes_do_not_see_each_other(client: Client) -> None:
     await client.call(other.destroy)
 
 
+async def git_is_a_command(client: Client) -> None:
+    who = "git config user.name n; git config user.email e@x"
+    await client.call(client.sandbox.exec.run, f"git init -q repo; cd repo; {who}; echo text >file")
+    done = await client.call(client.sandbox.git.commit, "repo", message="it's done")
+    assert done.exit_code == 0, done.stderr
+    done = await client.call(client.sandbox.git.clone, "repo", path="clone")
+    assert (done.exit_code, done.path) == (0, "clone")
+    assert (await client.call(client.sandbox.exec.run, "cat clone/file")).stdout == "text\n"
+
+
 async def what_is_not_there_is_said(client: Client) -> None:
     error = await client.refused("ServerError", client.sandbox.snapshot)
     assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
@@ -307,6 +317,7 @@ CHECKS: list[Check] = [
     code_runs_in_javascript,
     terminal_is_made_and_deleted,
     sandboxes_do_not_see_each_other,
+    git_is_a_command,
     what_is_not_there_is_said,
 ]
 
