@@ -79,7 +79,7 @@ class WaitedExec(Exec):
             await send({"type": "http.response.body", "body": b" ", "more_body": True})
 
         try:
-            await run.wait(run.command.wait, say)
+            await run.wait_until_over(say)
             body = result(run, run.exit_code, "")
         except ServerCloses:
             body = result(run, KILLED, LAST_WORDS + "\n")
@@ -160,7 +160,7 @@ class StreamedExec(Exec):
                 if records:
                     await say(to_events(records, texts))
                 over = over or ended_id is not None
-            await run.wait(run.command.wait, say)
+            await run.wait_until_over(say)
             last = ended(run.exit_code)
         except ServerCloses:
             last = ended(KILLED, LAST_WORDS, CLOSING)

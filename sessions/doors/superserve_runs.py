@@ -134,6 +134,12 @@ class Run:
                 self._is_overdue = True
                 await self.command.kill(grace=0)
 
+    async def wait_until_over(self, say: Callable[[], Awaitable[None]]) -> None:
+        """Until the command is finished; if its time was over, also until nothing is left of what it has started."""
+        await self.wait(self.command.wait, say)
+        if self.exit_code == TIMED_OUT and self.command.reason != "exit":
+            await self.command.kill(grace=GRACE_SECONDS)
+
     def _seconds_left(self) -> float:
         """Until it is killed."""
         if self._seconds is None or self._is_overdue:

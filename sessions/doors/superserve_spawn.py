@@ -161,7 +161,7 @@ class Spawned:
                 over = over or ended_id is not None
         finally:
             follower.close()
-        await run.wait(run.command.wait, trio.lowlevel.checkpoint)
+        await run.wait_until_over(trio.lowlevel.checkpoint)
 
 
 def read_start(message: Message) -> Fields:

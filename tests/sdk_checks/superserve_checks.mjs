@@ -57,12 +57,13 @@ const checks = {
     assert.ok(found.stdout.length > 1_000_000 && found.stderr.startsWith('e\n\n[there was more'), found.stderr)
   },
   async node_time_limits_end_everything() {
-    const text = "echo begun; trap '' TERM; sleep 631 & sleep 632; sleep 633"
+    const nap = `sleep ${2_000_000 + process.pid}`
+    const text = `echo begun; trap '' TERM; ${nap} & ${nap}; ${nap}`
     const found = await commands.run(text, { timeoutMs: 1000 })
     assert.deepEqual([found.stdout, found.exitCode], ['begun\n', 124])
     const [streamed, out] = await stream(text, { timeoutMs: 1000 })
     assert.deepEqual([out, streamed.exitCode], ['begun\n', 124])
-    assert.equal((await commands.run("pgrep -f '^sleep 63[1-3]'")).stdout, '')
+    assert.equal((await commands.run(`pgrep -f '^${nap}'`)).stdout, '')
   },
   async node_errors_have_their_types() {
     await assert.rejects(commands.run(''), ValidationError)
@@ -77,7 +78,7 @@ const checks = {
     session.stdin.close()
     const found = await session.wait()
     assert.deepEqual([found.stdout, found.exitCode, out], ['got one\nü', 3, 'got one\nü'])
-    const killed = await commands.spawn('sleep 634')
+    const killed = await commands.spawn('sleep 1000')
     killed.kill('SIGKILL')
     assert.equal((await killed.wait()).exitCode, 137)
   },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,6 +19,8 @@ class Client:
         self.kind = kind
         self.sandboxes: Any = Sandbox if kind == "sync" else AsyncSandbox
         self.sandbox: Any = None
+        self.number = 1_000_000 + os.getpid()
+        """Of seconds to sleep: by it, its commands are told from those of other tests."""
 
     async def __aenter__(self) -> Client:
         self.sandbox = await self.call(self.sandboxes.create, name="shared", env_vars={"WHO": "me"})
@@ -25,6 +28,10 @@ class Client:
 
     async def __aexit__(self, *exception: object) -> None:
         await self.call(self.sandbox.kill)
+
+    async def sleeping(self) -> str:
+        """The processes of its commands that sleep for so long."""
+        return str((await self.run(f"pgrep -f '^sleep {self.number}'")).stdout)
 
     async def call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """The result of a method that blocks in one client and is awaited in the other."""

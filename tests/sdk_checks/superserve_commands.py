@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import sys
 import time
@@ -146,13 +147,15 @@ async def output_may_be_large(client: Client) -> None:
 
 
 async def time_limits_end_everything(client: Client) -> None:
-    text = "echo begun; trap '' TERM; sleep 601 & setsid sleep 602 & sleep 603; sleep 604"
-    for options in ({}, {"on_stdout": str}):
+    nap = f"sleep {client.number}"
+    stubborn = f"echo begun; trap '' TERM; {nap} & setsid {nap} & {nap}; {nap}"
+    left = f"echo begun; (trap '' TERM; setsid {nap}) & {nap}"
+    for text, options in itertools.product((stubborn, left), ({}, {"on_stdout": str})):
         begun = time.monotonic()
         result = await client.run(text, timeout_seconds=1, **options)
         assert (result.stdout, result.exit_code) == ("begun\n", 124)
         assert time.monotonic() - begun < 4
-        assert (await client.run("pgrep -f '^sleep 60[1-4]'")).stdout == ""
+        assert await client.sleeping() == ""
     found = await client.run("trap 'echo bye; exit 0' TERM; while :; do sleep 0.1; done", timeout_seconds=1)
     assert (found.stdout, found.exit_code) == ("bye\n", 124)
 
@@ -176,11 +179,11 @@ async def client_that_leaves_ends_its_command(client: Client) -> None:
         raise KeyError(text)
 
     try:
-        await client.run("echo $$ >pid; echo go; sleep 605; sleep 606", on_stdout=leave)
+        await client.run(f"echo go; sleep {client.number}; true", on_stdout=leave)
     except KeyError:
         pass
     for _ in range(100):
-        if (await client.run("pgrep -f '^sleep 60[56]'")).stdout == "":
+        if await client.sleeping() == "":
             return
         await asyncio.sleep(0.05)
     raise AssertionError("its command goes on")

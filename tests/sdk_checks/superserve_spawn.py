@@ -45,7 +45,7 @@ async def spawn_is_signalled(client: Client) -> None:
     spawn = client.sandbox.commands.spawn
     for name, code in (("SIGTERM", 143), ("SIGINT", 130), ("SIGKILL", 137)):
         # Some shells lose a SIGINT that comes while they start a program.
-        session = await spawn("exec sleep 611")
+        session = await spawn(f"exec sleep {client.number}")
         await session.kill("SIGNONE")  # is ignored
         await session.kill(name)
         assert (await session.wait()).exit_code == code
@@ -61,14 +61,12 @@ async def spawn_is_signalled(client: Client) -> None:
 
 
 async def spawn_is_limited_in_time(client: Client) -> None:
-    begun = time.monotonic()
-    session = await client.sandbox.commands.spawn(
-        "trap '' TERM; echo go; sleep 613 & sleep 614; sleep 615", timeout_seconds=1
-    )
+    begun, nap = time.monotonic(), f"sleep {client.number}"
+    session = await client.sandbox.commands.spawn(f"trap '' TERM; echo go; {nap} & {nap}; {nap}", timeout_seconds=1)
     result = await session.wait()
     assert (result.stdout, result.exit_code) == ("go\n", 124)
     assert time.monotonic() - begun < 4
-    assert (await client.run("pgrep -f '^sleep 61[1-5]'")).stdout == ""
+    assert await client.sleeping() == ""
 
 
 async def spawn_is_exact(client: Client) -> None:
@@ -83,23 +81,22 @@ async def spawn_is_exact(client: Client) -> None:
 
 
 async def spawn_ends_with_its_client(client: Client) -> None:
-    spawn = client.sandbox.commands.spawn
-    async with await spawn("trap '' TERM; echo go; sleep 616 & sleep 617; sleep 618"):
-        while (await client.run("pgrep -f '^sleep 616'")).stdout == "":
+    spawn, nap = client.sandbox.commands.spawn, f"sleep {client.number}"
+    async with await spawn(f"trap '' TERM; {nap} & {nap}; {nap}"):
+        while await client.sleeping() == "":
             await asyncio.sleep(0.05)
-    session = await spawn("sleep 619")
-    while (await client.run("pgrep -f '^sleep 619'")).stdout == "":
+    while await client.sleeping() != "":
+        await asyncio.sleep(0.05)
+    session = await spawn(nap)
+    while await client.sleeping() == "":
         await asyncio.sleep(0.05)
     session._ws.transport.abort()  # without a word
     try:
         await session.wait()
     except SandboxError as error:
         assert "connection closed before the command finished" in str(error)
-    for _ in range(200):
-        if (await client.run("pgrep -f '^sleep 61[6-9]'")).stdout == "":
-            return
+    while await client.sleeping() != "":
         await asyncio.sleep(0.05)
-    raise AssertionError("its command goes on")
 
 
 async def spawn_wakes_its_sandbox(client: Client) -> None:
@@ -111,7 +108,7 @@ async def spawn_wakes_its_sandbox(client: Client) -> None:
     session = await other.commands.spawn("echo mine")
     assert (await session.wait()).stdout == "mine\n"
     assert other._access_token != client.sandbox._access_token
-    session = await other.commands.spawn("echo go; sleep 620")
+    session = await other.commands.spawn("sleep 1000")
     await client.call(other.kill)
     assert (await session.wait()).exit_code == 137
 
