@@ -64,7 +64,7 @@ $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 
 # Other people's SDKs, each in an environment of its own, which tests and benchmarks run as they are.
 sdks: | $(BIN)/python
-	@$(BIN)/python tests/install_sdks.py
+	@$(BIN)/python tests/sdks/install_sdks.py
 
 # Tests of the zsh adapter need zsh; others need util-linux (setsid, prlimit) and mount.
 tools:

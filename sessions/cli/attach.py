@@ -187,6 +187,8 @@ class Attachment:
     async def _hear_signals(self, everything: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
         import trio
 
+        # A terminal that goes is found out twice, by reading and by a signal, which must not end us when it comes second.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with trio.open_signal_receiver(signal.SIGWINCH, signal.SIGCONT, signal.SIGTERM, signal.SIGHUP) as numbers:
             task_status.started()
             async for number in numbers:

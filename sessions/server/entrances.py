@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import trio
 
-from ..doors.superserve import HOSTS
+from ..doors.superserve.door import HOSTS
 from ..errors import Invalid
 from .admission import Rules, digest
 from .limits import ServerLimits

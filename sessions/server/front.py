@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..doors.requests import json_response
-from ..doors.superserve import HOSTS
+from ..doors.superserve.door import HOSTS
 from ..errors import Broken, Invalid
 from .admission import is_known
 from .entrances import Entrance, Wanted, rules_for_tcp

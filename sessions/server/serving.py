@@ -16,9 +16,14 @@ import trio
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..doors import daytona, declaw, miosa, native, nullspace, superserve
+from ..doors.daytona import door as daytona
+from ..doors.declaw import door as declaw
+from ..doors.miosa import door as miosa
+from ..doors.native import door as native
+from ..doors.nullspace import door as nullspace
 from ..doors.open_streams import Streams
 from ..doors.requests import error_response
+from ..doors.superserve import door as superserve
 from ..engine import Engine
 from ..errors import NotFound, SessionsError
 from ..spaces import Spaces, open_spaces

@@ -1,0 +1,1 @@
+"""Daytona: sandboxes, sessions and terminals, as its SDKs speak of them."""

@@ -1,0 +1,1 @@
+"""Declaw: sandboxes and their commands, as its SDKs speak of them."""

@@ -1,0 +1,221 @@
+"""Sandboxes of the Declaw dialect, which are spaces: made, found, paused, resumed and killed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final
+
+import trio
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from ...errors import Invalid, SessionsError
+from ...models import SpaceInfo
+from ...spaces import Space
+from ..fields import Fields
+from ..rendering import rfc3339
+from ..requests import json_response
+from .errors import Refusal, not_here
+from .lifetimes import ENDS_AT, ON_TIMEOUT, lifetime, renew
+from .routing import AUTO_RESUME, DOOR, Call, Row, find_space
+
+STATES: Final = {"started": "running", "paused": "paused", "stopped": "paused", "destroyed": "killed"}
+"""As clients know them; any other state is an error there."""
+SAME: Final = {"live": "running"}
+TEMPLATE: Final = "template"
+KEY: Final = "idempotency_key"
+KEY_HEADER: Final = b"idempotency-key"
+MOST: Final = 1000
+"""Sandboxes on one page of a list."""
+
+
+def view(info: SpaceInfo) -> dict[str, Any]:
+    shown = {
+        "sandbox_id": info.id,
+        "template_id": info.facts.get(TEMPLATE, "base"),
+        "name": info.name,
+        "state": STATES[info.state],
+        "metadata": dict(info.labels),
+        "started_at": rfc3339(info.created_at),
+    }
+    ends_at = info.facts.get(ENDS_AT)
+    return shown if ends_at is None else {**shown, "end_at": rfc3339(ends_at)}
+
+
+async def create(call: Call) -> ASGIApp:
+    body = call.body
+    for name in ("volumes", "vault_refs"):
+        if body.has(name):
+            raise not_here(name)
+    key = dict(call.scope["headers"]).get(KEY_HEADER, b"").decode("latin-1")
+    known = find_by_key(call, key) if key else None
+    if known is not None:
+        return json_response(view(known.info), 201)
+    lifecycle = Fields(body.object("lifecycle"))
+    facts: dict[str, Any] = {TEMPLATE: body.text("template") or "base", **lifetime(read_seconds(body))}
+    if key:
+        facts[KEY] = key
+    if lifecycle.text("on_timeout") == "pause":
+        facts[ON_TIMEOUT] = "pause"
+    if lifecycle.flag("auto_resume"):
+        facts[AUTO_RESUME] = True
+    space = await call.spaces.create(
+        DOOR, f"sbx-{secrets.token_hex(4)}", env=body.texts("envs"), labels=body.texts("metadata"), facts=facts
+    )
+    return json_response(view(space.info), 201)
+
+
+def find_by_key(call: Call, key: str) -> Space | None:
+    """What the same request has made before, when its answer got lost."""
+    for info in call.spaces.table.list(DOOR):
+        if info.facts.get(KEY) == key:
+            for space in call.spaces.list(DOOR):
+                if space.id == info.id:
+                    return space
+            raise Refusal(409, "idempotency_in_progress", f"sandbox {info.id} is just being made")
+    return None
+
+
+def read_seconds(fields: Fields, name: str = "timeout") -> float | None:
+    value = fields.values.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
+        raise Invalid(f"{name}: expected a number of seconds")
+    return float(value)
+
+
+async def get(call: Call) -> ASGIApp:
+    space, text = call.space, call.first("timeout")
+    if text:
+        if not text.isdecimal() or len(text) > 9:
+            raise Invalid(f"?timeout: expected a whole number of seconds, not {text!r}")
+        space.change(facts=lifetime(float(text)))
+    return json_response(view(space.info))
+
+
+async def show_page(call: Call) -> ASGIApp:
+    states = {SAME.get(state, state) for text in call.query.get("state", []) for state in text.split(",") if state}
+    found = [space.info for space in call.spaces.list(DOOR, read_metadata(call.first("metadata")))]
+    if states:
+        found = [info for info in found if STATES[info.state] in states]
+    token, limit = call.first("next_token"), read_limit(call.first("limit"))
+    begin = next((place for place, info in enumerate(found) if mark(info) > token), len(found))
+    page = found[begin : begin + limit]
+    more = begin + len(page) < len(found)
+    return json_response({"sandboxes": [view(info) for info in page], "next_token": mark(page[-1]) if more else ""})
+
+
+def mark(info: SpaceInfo) -> str:
+    """Its place in the list, which is ordered by age."""
+    return f"{info.created_at:020.6f}-{info.id}"
+
+
+def read_limit(text: str) -> int:
+    if not text:
+        return MOST
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+        raise Invalid(f"?limit: expected a whole number from 1, not {text!r}")
+    return min(int(text), MOST)
+
+
+def read_metadata(text: str) -> Mapping[str, str]:
+    """An object of texts in JSON, or as Python writes it, which the client in Python sends."""
+    found: Any = {}
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(text) if text else {}
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            found = None
+        if found is not None:
+            break
+    if not isinstance(found, dict) or not all(isinstance(word, str) for pair in found.items() for word in pair):
+        raise Invalid("?metadata: expected an object of texts")
+    return found
+
+
+async def show_status(call: Call) -> ASGIApp:
+    try:
+        running = call.space.state == "started"
+    except Refusal:
+        running = False  # killed
+    return json_response({"is_running": running})
+
+
+async def set_timeout(call: Call) -> ASGIApp:
+    seconds = read_seconds(call.body)
+    if seconds is None:
+        raise Invalid("timeout is missing")
+    call.space.change(facts=lifetime(seconds))
+    return json_response(view(call.space.info))
+
+
+async def pause(call: Call) -> ASGIApp:
+    space = call.space
+    if space.state == "started":
+        await space.pause()
+    return Response(status_code=204)
+
+
+async def resume(call: Call) -> ASGIApp:
+    space = call.space
+    if space.state == "paused":
+        await space.resume()
+    elif space.state == "stopped":
+        await space.start()
+    renew(space)
+    return Response(status_code=204)
+
+
+# Killing. It has happened when the answer comes, also for those who would not wait for it.
+
+
+async def kill_one(call: Call, sandbox_id: str) -> bool:
+    """False if it was killed before. `NotFound` if it never was."""
+    try:
+        space = find_space(call.spaces, sandbox_id)
+    except Refusal:
+        return False
+    with trio.CancelScope(shield=True):  # half killed is no state to be left in
+        await space.delete()
+    return True
+
+
+def is_patient(call: Call) -> bool:
+    return call.first("async").lower() != "true"
+
+
+async def kill(call: Call) -> ASGIApp:
+    done = await kill_one(call, call.ids["sandbox"])
+    return json_response({"killed": done}) if is_patient(call) else json_response({"queued": done}, 202)
+
+
+async def kill_many(call: Call) -> ASGIApp:
+    results: dict[str, dict[str, Any]] = {}
+
+    async def kill_and_note(sandbox_id: str) -> None:
+        try:
+            results[sandbox_id] = {"killed" if is_patient(call) else "queued": await kill_one(call, sandbox_id)}
+        except SessionsError as error:
+            results[sandbox_id] = {"error": str(error)}
+
+    async with trio.open_nursery() as nursery:
+        for sandbox_id in dict.fromkeys(call.body.text_list("sandbox_ids")):
+            nursery.start_soon(kill_and_note, sandbox_id)
+    return json_response({"results": results}, 200 if is_patient(call) else 202)
+
+
+ROWS: Final = [
+    Row("POST", "", create),
+    Row("GET", "", show_page),
+    Row("POST", "/kill-many", kill_many),
+    Row("GET", "/{sandbox}", get),
+    Row("DELETE", "/{sandbox}", kill),
+    Row("GET", "/{sandbox}/status", show_status),
+    Row("PATCH", "/{sandbox}/timeout", set_timeout),
+    Row("POST", "/{sandbox}/pause", pause),
+    Row("POST", "/{sandbox}/resume", resume),
+]

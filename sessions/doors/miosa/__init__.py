@@ -1,0 +1,1 @@
+"""Miosa: computers and sandboxes, as its SDK speaks of them."""

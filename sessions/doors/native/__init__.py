@@ -1,0 +1,1 @@
+"""Our own dialect: every verb of the engine, over HTTP."""

@@ -1,0 +1,1 @@
+"""Superserve: sandboxes and their commands, as its SDKs speak of them."""

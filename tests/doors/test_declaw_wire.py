@@ -1,0 +1,156 @@
+"""The Declaw door on the wire: exact answers, both headers, all statuses, and who runs what."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from typing import Any
+
+import pytest
+from declaw_wire import Wire, open_test_wire, open_wire  # noqa: F401
+from served import TOKEN, raw, served
+
+import sessions
+from sessions.doors.declaw.errors import status_and_code
+from sessions.doors.open_streams import ServerCloses
+from sessions.spaces import Space
+
+
+@pytest.fixture
+async def space(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Space:
+    """That of the sandbox, from behind the server's back."""
+    found: list[Space] = []
+    use = Space.start_process
+
+    async def note(space: Space, *arguments: Any, **options: Any) -> Any:
+        found.append(space)
+        return await use(space, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Space, "start_process", note)
+        await wire.ask("POST", f"{wire.path}/commands", {"cmd": "true"})
+    return found[0]
+
+
+async def test_a_sandbox_shows_what_was_asked_for(wire: Wire) -> None:
+    asked = {"template": "t", "timeout": 300, "metadata": {"a": "b"}, "envs": {"E": "v"}, "secure": True, "new": [1],
+             "network": {"deny_out": ["0.0.0.0/0"]}, "security": {"policy_json": "{}"}}  # fmt: skip
+    made = await wire.ask("POST", "/sandboxes", asked, 201)
+    assert set(made) == {"sandbox_id", "template_id", "name", "state", "metadata", "started_at", "end_at"}
+    assert (made["template_id"], made["state"], made["metadata"]) == ("t", "running", {"a": "b"})
+    assert await wire.ask("GET", f"/sandboxes/{made['sandbox_id']}") == made
+    assert "end_at" not in await wire.ask("GET", wire.path)
+    assert (await wire.ask("GET", f"{wire.path}?timeout=60"))["end_at"] > made["started_at"]
+    for body in ({"volumes": [{"a": "b"}]}, {"vault_refs": {"a": "b"}}):
+        assert await wire.refused("POST", "/sandboxes", body, 501) == "not_implemented"
+
+
+async def test_the_same_request_makes_one_sandbox(wire: Wire) -> None:
+    headers = {"Idempotency-Key": "0f0e"}
+    first = await wire.ask("POST", "/sandboxes", {}, 201, **headers)
+    assert await wire.ask("POST", "/sandboxes", {}, 201, **headers) == first
+    assert (await wire.ask("POST", "/sandboxes", {}, 201, **{"Idempotency-Key": "1"}))["sandbox_id"] != first[
+        "sandbox_id"
+    ]
+
+
+async def test_the_door_is_below_its_name_too(wire: Wire) -> None:
+    answer = await wire.ask("POST", f"/declaw{wire.path}/commands", {"cmd": "echo hi"})
+    assert answer == {"stdout": "hi\n", "stderr": "", "exit_code": 0}
+    assert (await wire.ask("GET", "/declaw/sandboxes"))["sandboxes"][0]["sandbox_id"] == wire.sandbox
+    assert await wire.refused("GET", "/declaw/nothing", status=404) == "not_found"
+    assert await wire.refused("GET", f"{wire.path}/nothing", status=404) == "not_found"
+
+
+async def test_both_headers_are_keys_everywhere(engine: sessions.Engine) -> None:
+    async with open_wire(engine) as wire:
+        rows = [
+            ("POST", "/sandboxes"), ("GET", "/sandboxes"), ("GET", wire.path), ("GET", f"{wire.path}/status"),
+            ("POST", f"{wire.path}/commands"), ("POST", f"{wire.path}/commands/stream"), ("GET", f"{wire.path}/commands"),
+            ("POST", f"{wire.path}/stdio"), ("POST", f"{wire.path}/pty"), ("GET", f"{wire.path}/pty/1/stream"),
+        ]  # fmt: skip
+        del wire.http.headers["authorization"]
+        for method, path in rows:
+            body = {"cmd": "true"} if method == "POST" else None
+            for wrong in ({}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}):
+                answer = await wire.http.request(method, path, json=body, headers=wrong)
+                assert answer.status_code == 401, (method, path, wrong)
+                assert set(answer.json()) == {"error", "code"}
+            for right in ({"X-API-Key": TOKEN}, {"Authorization": f"Bearer {TOKEN}"}):
+                answer = await wire.http.request(method, path, json=body, headers=right)
+                assert answer.status_code < 300 or path.endswith("pty/1/stream"), (method, path, right, answer.text)
+
+
+async def test_bad_requests_are_refused(wire: Wire) -> None:
+    for path in ("commands", "commands/stream", "stdio"):
+        for body in (
+            {},
+            [],
+            {"cmd": 1},
+            {"cmd": ""},
+            {"cmd": " "},
+            {"cmd": "x", "envs": {"A": 1}},
+            {"cmd": "x", "cwd": 1},
+        ):
+            assert await wire.refused("POST", f"{wire.path}/{path}", body) == "invalid", (path, body)
+        answer = await wire.http.post(f"{wire.path}/{path}", content=b"{")
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    for body in ({"timeout": "x"}, {"timeout": True}, {"timeout": -1}, {"metadata": {"a": 1}}, {"envs": {"a b": "c"}}):
+        assert await wire.refused("POST", "/sandboxes", body) == "invalid", body
+    for query in ("limit=0", "limit=x", "metadata=x", "metadata=[1]"):
+        assert await wire.refused("GET", f"/sandboxes?{query}") == "invalid"
+    assert await wire.refused("POST", f"{wire.path}/stdio/1/stdin", {"data": "?"}) == "invalid"
+    assert await wire.refused("PUT", f"{wire.path}/commands", status=405) == "method_not_allowed"
+    assert await wire.refused("GET", f"{wire.path}/files", status=501) == "not_implemented"
+    assert await wire.refused("POST", f"{wire.path}/restore?snapshot_id=x", status=501) == "not_implemented"
+
+
+@pytest.mark.parametrize("way", ["commands", "commands/stream", "stdio", "pty"])
+async def test_the_state_of_a_sandbox_decides(wire: Wire, space: Space, way: str) -> None:
+    body = {"cmd": "true"}
+    assert await wire.refused("POST", f"/sandboxes/sbx-00000000/{way}", body, 404) == "not_found"
+    await wire.ask("POST", f"{wire.path}/pause", status=204)
+    await wire.ask("POST", f"{wire.path}/pause", status=204)
+    assert await wire.refused("POST", f"{wire.path}/{way}", body, 409) == "sandbox_paused"
+    await wire.ask("POST", f"{wire.path}/resume", status=204)
+    await space.stop()
+    assert await wire.refused("POST", f"{wire.path}/{way}", body, 503) == "sandbox_stopped"
+    await wire.ask("POST", f"{wire.path}/resume", status=204)
+    assert await wire.ask("DELETE", f"{wire.path}?async=true", status=202) == {"queued": True}
+    assert await wire.refused("POST", f"{wire.path}/{way}", body, 410) == "sandbox_killed"
+    assert await wire.ask("DELETE", wire.path) == {"killed": False}
+    assert await wire.ask("GET", f"{wire.path}/status") == {"is_running": False}
+
+
+async def test_what_cannot_be_reached_is_told(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*arguments: object, **options: object) -> None:
+        raise sessions.Broken("no shell can be started")
+
+    monkeypatch.setattr(Space, "start_process", fail)
+    for way in ("commands", "commands/stream"):
+        assert await wire.refused("POST", f"{wire.path}/{way}", {"cmd": "true"}, 502) == "broken"
+    assert status_and_code(ServerCloses("soon"))[0] == 503
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run programs as others")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv IS NOT INSTALLED: it belongs to util-linux")
+async def test_a_user_of_this_machine_is_who_runs_it(wire: Wire) -> None:
+    name = pwd.getpwuid(65534).pw_name
+    text = "id -un; echo $USER $A; pwd >&2; exit 5"
+    found = await wire.ask("POST", f"{wire.path}/commands", {"cmd": text, "user": name, "envs": {"A": "b c"}})
+    assert (found["stdout"], found["exit_code"]) == (f"{name}\n{name} b c\n", 5)
+    assert wire.sandbox not in found["stderr"]
+    found = await wire.ask(
+        "POST", f"{wire.path}/commands", {"cmd": "pwd; sleep 1000", "user": name, "cwd": "/usr", "timeout": 0.5}
+    )
+    assert found == {"stdout": "/usr\n", "stderr": "", "exit_code": 124}
+    for other in ("root", "user-that-is-not-there", ""):
+        found = await wire.ask("POST", f"{wire.path}/commands", {"cmd": "id -un", "user": other})
+        assert found["stdout"] == "root\n"
+
+
+async def test_it_is_known_by_its_paths_alone(engine: sessions.Engine) -> None:
+    async with served(engine) as addresses:
+        answer = await raw(addresses, b"GET /sandboxesque HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert b'"error":{"code":"unauthorized"' in answer

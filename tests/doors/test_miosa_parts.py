@@ -1,0 +1,130 @@
+"""The Miosa door's plain parts: lines, messages and tickets."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessions.doors.miosa.frames import (
+    BINARY,
+    EndOfInput,
+    Frames,
+    Input,
+    Resize,
+    Signal,
+    Wish,
+    choose_frames,
+)
+from sessions.doors.miosa.interpreters import take_cell
+from sessions.doors.miosa.lines import LONGEST, Lines
+from sessions.doors.miosa.streams import TICKET_SECONDS, Tickets
+
+PIECES = st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=6)))
+COMMAND: Any = object()
+
+
+@given(PIECES)
+def test_lines_are_what_was_written(pieces: list[tuple[str, bytes]]) -> None:
+    lines = Lines()
+    found = [pair for stream, data in pieces for pair in lines.feed(stream, data)]
+    assert all(line.endswith("\n") and line.count("\n") == 1 for _, line in found)
+    found += lines.end()
+    for stream in ("stdout", "stderr"):
+        written = b"".join(data for name, data in pieces if name == stream).decode("utf-8", "replace")
+        told = [line for name, line in found if name == stream]
+        assert "".join(told) == written
+        assert [line for line in written.split("\n") if line] == [line.rstrip("\n") for line in told if line != "\n"]
+
+
+def test_a_line_without_an_end_is_cut() -> None:
+    lines = Lines()
+    text = "ü" * (2 * LONGEST + 10)
+    found = [line for _, line in lines.feed("stdout", text.encode())]
+    assert [len(line) for line in found] == [LONGEST, LONGEST]
+    assert "".join(found) + lines.end()[0][1] == text
+    assert lines.end() == []
+
+
+@given(PIECES)
+def test_json_frames_never_split_a_character(pieces: list[tuple[str, bytes]]) -> None:
+    frames = choose_frames(["other"])
+    assert frames.subprotocol is None
+    sent = [json.loads(frame) for stream, data in pieces for frame in frames.output(stream, data)]
+    *rest, last = [json.loads(frame) for frame in frames.exit(7)]
+    assert last == {"type": "exit", "code": 7}
+    for stream in ("stdout", "stderr"):
+        written = b"".join(data for name, data in pieces if name == stream).decode("utf-8", "replace")
+        assert "".join(frame["data"] for frame in [*sent, *rest] if frame["type"] == stream) == written
+
+
+@pytest.mark.parametrize("offered", [[], [BINARY]])
+def test_messages_are_of_a_size_that_clients_take(offered: list[str]) -> None:
+    frames = choose_frames(offered).output("stdout", b"\xff\x01" * 500_000)
+    assert len(frames) > 1
+    assert max(map(len, frames)) < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("frames", "message", "wish"),
+    [
+        (choose_frames([]), {"text": '{"type": "stdin", "data": "ü"}'}, Input("ü".encode())),
+        (choose_frames([]), {"bytes": b'{"type": "stdin", "data": "x"}'}, Input(b"x")),
+        (choose_frames([]), {"text": '{"type": "stdin_close"}'}, EndOfInput()),
+        (choose_frames([]), {"text": '{"type": "resize", "rows": 40, "cols": 100}'}, Resize(40, 100)),
+        (choose_frames([]), {"text": '{"type": "resize", "rows": 0, "cols": 100}'}, None),
+        (choose_frames([]), {"text": '{"type": "signal", "signal": "SIGINT"}'}, Signal("SIGINT")),
+        (choose_frames([]), {"text": '{"type": "signal"}'}, None),
+        (choose_frames([]), {"text": '{"type": "news"}'}, None),
+        (choose_frames([]), {"text": "what"}, None),
+        (choose_frames([BINARY]), {"bytes": b"\0in"}, Input(b"in")),
+        (choose_frames([BINARY]), {"bytes": b"\5" + struct.pack(">HH", 40, 100)}, Resize(40, 100)),
+        (choose_frames([BINARY]), {"bytes": b"\5\0\0\0\0"}, None),
+        (choose_frames([BINARY]), {"bytes": b"\5\0"}, None),
+        (choose_frames([BINARY]), {"bytes": b"\7"}, None),
+        (choose_frames([BINARY]), {"text": "text"}, None),
+    ],
+)
+def test_what_clients_say(frames: Frames, message: dict[str, Any], wish: Wish | None) -> None:
+    assert frames.read(message) == wish
+
+
+def test_binary_frames() -> None:
+    frames = choose_frames(["bearer.x", BINARY])
+    assert frames.subprotocol == BINARY
+    assert [*frames.output("stdout", b"\xff"), *frames.output("stderr", b"e")] == [b"\x01\xff", b"\x02e"]
+    assert frames.exit(137) == [b"\x03\0\0\0\x89"]
+
+
+def test_tickets() -> None:
+    now = 1000.0
+    tickets = Tickets(lambda: now)
+    text, ticket = tickets.issue("c1", COMMAND, 30.0)
+    assert ticket.expires_at == now + TICKET_SECONDS
+    assert tickets.is_good(text, "c1")
+    for wrong in (
+        tickets.take(text, "c2"),
+        tickets.take(text + "x", "c1"),
+        tickets.take("", "c1"),
+        tickets.take("\ud800", "c1"),
+    ):
+        assert wrong is None
+    assert tickets.take(text, "c1") is ticket
+    assert tickets.take(text, "c1") is None
+    late, _ = tickets.issue("c1", COMMAND, 30.0)
+    now += TICKET_SECONDS
+    assert tickets.take(late, "c1") is None
+    tickets.issue("c1", COMMAND, 30.0)
+    assert len(tickets._open) == 1  # who has run out is forgotten
+
+
+def test_cells_are_taken_apart() -> None:
+    data = bytearray(b'out\0no mark\0\0m:{"ok": true}\0late')
+    assert take_cell(data, b"\0x:") is None
+    assert take_cell(data, b"\0m:") == (b"out\0no mark\0", {"ok": True})
+    assert data == b"late"
+    assert take_cell(bytearray(b"\0m:{"), b"\0m:") is None
