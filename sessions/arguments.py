@@ -119,6 +119,14 @@ def check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     return checked
 
 
+class NoDirectory(Invalid):
+    """Nothing can begin in this directory."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 def check_cwd(cwd: str | os.PathLike[str] | None, relative_to: str) -> str | None:
     """An existing directory as an absolute path."""
     if cwd is None:
@@ -127,12 +135,14 @@ def check_cwd(cwd: str | os.PathLike[str] | None, relative_to: str) -> str | Non
         raise Invalid(f"cwd is {type(cwd).__name__}: pass a str or a Path")
     path = os.path.join(relative_to, os.path.expanduser(os.fspath(cwd)))
     if "\0" in path:
-        raise Invalid("cwd has a NUL character: remove it")
+        raise NoDirectory("cwd has a NUL character: remove it", path)
     check_encodable("cwd", path)
     if not os.path.isdir(path):
-        raise Invalid(f"cwd {path!r} is not a directory: create it first")
+        raise NoDirectory(f"cwd {path!r} is not a directory: create it first", path)
     if not os.access(path, os.X_OK):
-        raise Invalid(f"cwd {path!r} may not be entered by this user: change its permissions or choose another")
+        raise NoDirectory(
+            f"cwd {path!r} may not be entered by this user: change its permissions or choose another", path
+        )
     return os.path.normpath(path)
 
 

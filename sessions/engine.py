@@ -9,7 +9,7 @@ import sqlite3
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from .live import LiveSession
 from .live_terminal import LiveTerminal
 from .models import Limits, Pruned, SessionInfo
 from .session import Session
+from .shells import terminal_argv
 from .store.owners import Owner
 from .streams import EventStream
 from .terminal import Terminal, check_size, command_from
@@ -123,10 +124,9 @@ class Engine:
             await terminal.wait_for("42")
         """
         check_size(rows, columns)
-        argv = ("bash", "-l") if text is None else ("bash", "-c", check_text(text))
+        argv = terminal_argv(text if text is None else check_text(text))
         info = self._new_session(name, "terminal", cwd, env, labels, False)
-        shown = shlex.join(argv) if text is None else text
-        await self._open(info, LiveTerminal, lambda live: live.open_program(shown, argv, rows, columns))
+        await self._open(info, LiveTerminal, lambda it: it.open_program(text or shlex.join(argv), argv, rows, columns))
         return await self.get_terminal(info.id)
 
     async def get_terminal(self, name_or_id: str) -> Terminal:
@@ -240,11 +240,11 @@ class Engine:
         if state not in (None, *SESSION_STATES):
             raise Invalid(f"state {state!r} is none: say one of {', '.join(map(repr, SESSION_STATES))}")
         infos = self.archive.catalog.list_sessions(None, check_labels(labels))
-        sessions = [
-            self._session(await self.archive.session_now(info.id) if info.state in OPEN_STATES else info)
-            for info in infos
-        ]
-        return [session for session in sessions if state is None or session.state == state]
+        found = []
+        for info in infos:
+            with suppress(NotFound):  # another engine has deleted it meanwhile
+                found.append(await self.archive.session_now(info.id) if info.state in OPEN_STATES else info)
+        return [self._session(info) for info in found if state is None or info.state == state]
 
     def _session(self, info: SessionInfo) -> Session:
         return Session(self.archive, info, self.archive.live.get(info.id))

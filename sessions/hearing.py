@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from .running import RunningCommand
 from .shell.processes import exists
 from .shell.shell import Shell
+from .store.records import STDOUT
 
 
 class Hearing:
@@ -30,12 +31,17 @@ class Hearing:
         """Whether the shell has lost its voice (a function called ``builtin`` can do that): it was silent when it was asked again."""
         return command is self._silent_for and self._looks > 1
 
-    def find_lost(self, commands: Iterable[RunningCommand]) -> list[RunningCommand]:
-        """Background commands whose process has gone, and whose reporter has not told of it."""
+    def find_lost(self, commands: Iterable[RunningCommand], forked: Collection[int]) -> list[RunningCommand]:
+        """Background commands that have gone, and whose reporter has not told of it. `forked` ones have not started yet."""
         gone = [
             command
             for command in commands
-            if command.leader is not None and not command.is_over and not exists(command.leader)
+            if not command.is_over
+            and (
+                not exists(command.leader)
+                if command.leader is not None
+                else command.number in forked and STDOUT not in command.pipes  # its reporter held that open
+            )
         ]
         lost = [command for command in gone if command.number in self._gone]
         self._gone = {command.number for command in gone if command not in lost}

@@ -313,7 +313,8 @@ class LiveSession:
 
     def listen(self) -> None:
         """Called each second: look for what the reports and the pipes don't tell."""
-        for command in self.hearing.find_lost(self.commands.values()):
+        for command in self.hearing.find_lost(self.commands.values(), self._forked):
+            self._is_born(command)
             self._end(command, Outcome(command.asked or "shell_died", None))
         for command in self.commands.values():
             if command.is_finished and command.last_seq > command.stored_seq:

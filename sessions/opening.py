@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import weakref
 from functools import partial
 from pathlib import Path
@@ -24,21 +25,28 @@ from .shell.descriptors import raise_limit, restore_limit
 from .shell.keeper import Keeper
 from .shell.pipes import make_run_directory
 from .shell.poller import Poller
-from .stopping import Census
+from .stopping import Census, continue_reporters
 from .store.catalog import Catalog
-from .store.owners import Owner, claim, dead_owners, take_over
+from .store.owners import Owner, claim, dead_owners, is_being_recovered, take_over
 from .workshop import Workshop
 
 LISTEN_SECONDS: Final = 1.0
 """Between two looks for shells that have lost their voice."""
+RECOVERY_POLL_SECONDS: Final = 0.02
+"""Between two looks at a dead engine that another task or process recovers."""
 
 
 async def check_owner(root: Path, info: SessionInfo) -> None:
-    """Recover the session's engine if that is dead."""
-    owner = take_over(root, info.engine_id)
-    if owner is not None:
-        with trio.CancelScope(shield=True):  # the lock is ours: whoever is cancelled here would keep it for ever
-            await trio.to_thread.run_sync(recover_apart, root, owner)
+    """Recover the session's engine if that is dead. Returns when this is done, also by somebody else."""
+    while True:
+        owner = take_over(root, info.engine_id)
+        if owner is not None:
+            with trio.CancelScope(shield=True):  # the lock is ours: whoever is cancelled here would keep it for ever
+                await trio.to_thread.run_sync(recover_apart, root, owner)
+            return
+        if not is_being_recovered(root, info.engine_id):
+            return
+        await trio.sleep(RECOVERY_POLL_SECONDS)
 
 
 def recover_apart(root: Path, owner: Owner) -> None:
@@ -55,6 +63,7 @@ async def listen_to_shells(archive: Archive) -> None:
         await trio.sleep(LISTEN_SECONDS)
         for session in list(archive.live.values()):
             session.listen()
+            continue_reporters(session.commands.values())
 
 
 OPEN: Final[weakref.WeakKeyDictionary[open_engine, None]] = weakref.WeakKeyDictionary()
@@ -89,6 +98,8 @@ class open_engine:
     def __init__(self, root: str | os.PathLike[str] | None = None, *, limits: Limits | None = None) -> None:
         if root is not None and (not isinstance(root, str | os.PathLike) or "\0" in os.fspath(root)):
             raise Invalid(f"root {root!r} is no path: pass a str or a Path")
+        if limits is not None and not isinstance(limits, Limits):
+            raise Invalid(f"limits is {type(limits).__name__}: pass a Limits")
         self._root = Path(root).expanduser().absolute() if root is not None else default_root().absolute()
         self._limits = limits or Limits()
 
@@ -107,7 +118,7 @@ class open_engine:
                     await check_owner(root, info)  # whose file may be gone
             run_directory = make_run_directory(root)
             owner = claim(root, encode(int.from_bytes(os.urandom(7), "big"), 10), run_directory)
-        except OSError as error:
+        except (OSError, sqlite3.OperationalError) as error:
             raise Broken(f"the root {root} can't be used: {error}") from error
         poller = Poller()
         self._poller = poller

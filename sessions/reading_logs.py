@@ -11,7 +11,7 @@ from .archive import Archive
 from .arguments import check_count
 from .models import CommandInfo, Excerpt, Logs, Record
 from .selection import Selection as Selection
-from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_lines, materialise, select
+from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_lines, materialise_shared, select
 from .store.records import GIVEN_UP, KIND_OF, STDERR, Span
 
 LARGE_BYTES: Final = 16 << 20
@@ -56,21 +56,8 @@ def read_pieces(archive: Archive, target: CommandInfo | str, asked: Selection) -
 
 
 def read_batch(reader: TranscriptReader, spans: list[Span]) -> list[Record]:
-    """The records of `spans`, which may have been found some time ago: what has been given up since is told as dropped.
-
-    A record is flagged before its bytes go, so what is not flagged once it has been read was read in time. A command's oldest
-    bytes go first: only where its first record has gone are the others looked at.
-    """
-    records = [record for _, record in materialise(reader, spans) if record is not None]
-    first = {span.number: span.seq for span in reversed(spans) if span.value != GIVEN_UP}
-    shortened = {number for number, seq in first.items() if reader.is_given_up(seq)}
-    if not shortened:
-        return records
-    now = [
-        span._replace(value=GIVEN_UP) if span.number in shortened and reader.is_given_up(span.seq) else span
-        for span in spans
-    ]
-    return read_batch(reader, now)
+    """The records of `spans`, which may have been found some time ago: what has been given up since is told as dropped."""
+    return [record for _, record in materialise_shared(reader, spans) if record is not None]
 
 
 def batches(spans: Iterable[Span]) -> Iterator[list[Span]]:

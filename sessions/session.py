@@ -8,7 +8,16 @@ from collections.abc import Mapping
 import trio
 
 from .archive import Archive
-from .arguments import check_cwd, check_env, check_grace, check_input, check_labels, check_seconds, check_text
+from .arguments import (
+    check_cwd,
+    check_env,
+    check_flag,
+    check_grace,
+    check_input,
+    check_labels,
+    check_seconds,
+    check_text,
+)
 from .closing import close_session
 from .command import Command
 from .errors import Closed, CommandFailed, Conflict
@@ -85,6 +94,7 @@ class Session(SessionFacts):
             result = await session.run("make -j2", timeout=600, check=True)
             print(result.exit_code, result.stdout)
         """
+        check_flag("check", check)
         callbacks = Callbacks(on_stdout, on_stderr)
         live = await self._ready("run commands in")
         await ensure_shell(live)
@@ -129,7 +139,7 @@ class Session(SessionFacts):
             server = await session.run_async("npm run dev")
             await server.wait_for(r"ready on port (\\d+)", timeout=30)
         """
-        if detach and in_shell:
+        if check_flag("detach", detach) and check_flag("in_shell", in_shell):
             raise Conflict("a command in the shell can't outlive it: leave out detach or in_shell")
         live = await self._ready("run commands in")
         await ensure_shell(live)
@@ -164,7 +174,7 @@ class Session(SessionFacts):
         feed = None if isinstance(stdin, bool) else check_input(stdin)
         order = Order(
             text=check_text(text),
-            in_shell=in_shell,
+            in_shell=check_flag("in_shell", in_shell),
             labels=check_labels(labels) if labels else {},
             env=check_env(env) if env else {},
             cwd=check_cwd(cwd, live.shells.working_directory()) if cwd is not None else None,

@@ -12,10 +12,18 @@ from .shell.script import DIALECTS, Report
 from .shell.shell import Shell
 from .workshop import Workshop
 
+# What is executed for sessions and terminals, in spaces and elsewhere, is made in these two alone: the place where a tool that
+# isolates a space could be put in front.
+
 
 def shell_argv(info: SessionInfo) -> tuple[str, ...]:
-    """What is executed for a session's shell. The one place where a tool that isolates a space could be put in front."""
+    """What is executed for a session's shell."""
     return DIALECTS[info.shell].argv
+
+
+def terminal_argv(text: str | None) -> tuple[str, ...]:
+    """What is executed on a terminal: a login shell if there is no text."""
+    return ("bash", "-l") if text is None else ("bash", "-c", text)
 
 
 class Shells:

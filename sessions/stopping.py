@@ -11,7 +11,7 @@ command's mark: what has left the group, or was left behind.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import trio
@@ -20,6 +20,7 @@ from .lifecycle import Reason
 from .running import RunningCommand
 from .shell import processes
 from .shell.processes import Memory, Seen
+from .store.records import STDERR
 
 INTERRUPT_SECONDS: Final = 0.05
 """Between two interrupts."""
@@ -66,10 +67,11 @@ async def sweep(census: Census, find: Callable[[list[Seen]], list[Seen]], grace:
 
 async def freeze(census: Census, find: Callable[[list[Seen]], list[Seen]]) -> None:
     """Stop all processes that `find` picks where they are, until it finds none that still runs."""
-    stopped: set[int] = set()
-    while found := [seen for seen in find(await census.take()) if seen.pid not in stopped]:
-        processes.send(found, signal.SIGSTOP)
-        stopped.update(seen.pid for seen in found)
+    told: set[int] = set()
+    while found := [seen for seen in find(await census.take()) if seen.pid not in told or processes.runs(seen.pid)]:
+        processes.send([seen for seen in found if seen.pid not in told], signal.SIGSTOP)
+        told.update(seen.pid for seen in found)
+        await trio.sleep(LOOK_SECONDS)
 
 
 async def sweep_command(command_id: str, census: Census, grace: float) -> None:
@@ -152,6 +154,18 @@ async def stop_beside(command: RunningCommand, census: Census, grace: float) -> 
         rounds += 1
         with trio.move_on_after(1):
             await command.over.wait()
+
+
+def continue_reporters(commands: Iterable[RunningCommand]) -> None:
+    """Continue who reports for commands that have ended: one that stopped its reporter would seem to run for ever."""
+    for command in commands:
+        # Cheap for a thousand that run: only those whose stderr has come to its end are looked at.
+        if command.leader is None or command.is_over or STDERR in command.pipes:
+            continue
+        if processes.is_zombie(command.leader) and (
+            reporter := processes.reporter_of(command.leader, command.session_id)
+        ):
+            processes.send_to(reporter, signal.SIGCONT)
 
 
 async def send(command: RunningCommand, census: Census, number: int) -> None:

@@ -6,10 +6,11 @@ Parsing coerces nothing: a field that is not known and a value of another type a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
-from cattrs import BaseValidationError, transform_error
+from cattrs import BaseValidationError, ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.preconf.json import make_converter
 
 from .errors import Invalid
@@ -264,13 +265,51 @@ def list_of_text(value: Any, _: Any) -> list[str]:
     return value
 
 
+WORDS: Final[Mapping[Any, str]] = {
+    str: "a string", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null",
+    list[str]: "an array of strings",
+}  # fmt: skip
+"""JSON's words for types."""
+
+
+def describe(kind: Any) -> str:
+    """What a value of this type is in JSON.
+
+    >>> describe(float | None), describe(Literal["text", "base64"])
+    ('a number or null', 'one of "text", "base64"')
+    """
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(f'"{part}"' for part in parts)
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(describe, parts))
+    return WORDS.get(kind, "an array" if get_origin(kind) is list else "an object")
+
+
+def find_fault(error: BaseException, path: str, kind: Any) -> tuple[str, str]:
+    """What is wrong first, and where; `kind` is what was expected at `path`."""
+    if isinstance(error, IterableValidationError):
+        inner, place = error.group_exceptions()[0][0]
+        return find_fault(inner, f"{path}[{place.index!r}]", place.type)
+    if isinstance(error, ClassValidationError):
+        with_fields, others = error.group_exceptions()
+        if with_fields:
+            inner, field = with_fields[0]
+            return find_fault(inner, f"{path}.{field.name}", field.type)
+        error = others[0]
+    if isinstance(error, ForbiddenExtraKeysError):
+        return "there is no such field", f"{path}.{sorted(error.extra_fields)[0]}"
+    return "required field missing" if isinstance(error, KeyError) else f"expected {describe(kind)}", path
+
+
 CONVERTER: Final = make_converter(forbid_extra_keys=True)
 CONVERTER.register_structure_hook(str, only(str))
 CONVERTER.register_structure_hook(int, only(int))
 CONVERTER.register_structure_hook(float, only(int, float))
 CONVERTER.register_structure_hook(bool, only(bool))
-CONVERTER.register_structure_hook(bool | str, only(bool, str))
-CONVERTER.register_structure_hook(str | int, only(str, int))
+# By predicate: cattrs has a way of its own with unions of such types, for which true is a whole number.
+CONVERTER.register_structure_hook_func(lambda kind: kind == bool | str, only(bool, str))
+CONVERTER.register_structure_hook_func(lambda kind: kind == str | int, only(str, int))
 CONVERTER.register_structure_hook_func(lambda kind: kind == list[str], list_of_text)
 
 
@@ -290,5 +329,4 @@ def from_wire(value: Any, kind: type[T]) -> T:
     try:
         return CONVERTER.structure(value, kind)
     except BaseValidationError as error:
-        message, _, path = transform_error(error, path="$")[0].rpartition(" @ ")
-        raise WrongField(message, path) from None
+        raise WrongField(*find_fault(error, "$", kind)) from None

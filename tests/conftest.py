@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import pytest
 
 import sessions
 from sessions.streams import RecordStream
+
+# A shell that starts us in the background has us and all that we start ignore Ctrl-C, which tests are about.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHELLS = [
     pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is NOT INSTALLED"))

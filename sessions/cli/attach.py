@@ -18,7 +18,7 @@ from .keys import Keys
 from .kinds import pairs, sessions_here
 from .outcomes import code_of, tell_end
 from .outlets import Outlet, is_terminal, notice, write_all
-from .place import Place
+from .place import Place, current_directory
 from .starting import MARKS, ensure_server
 from .submitting import Submission, text_of
 
@@ -69,7 +69,7 @@ def attach(place: Place, /, name: str, words: Sequence[str], new: bool, **reques
         )
     if new:
         if request["cwd"] is None and place.url is None:
-            request["cwd"] = os.getcwd()
+            request["cwd"] = current_directory()
         request["env"] = {key: os.environ[key] for key in HANDED_ON if os.environ.get(key)} | request["env"]
         ensure_server(place)
     import trio

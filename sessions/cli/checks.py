@@ -84,10 +84,21 @@ def judge_root(*, root: str, exists: bool, writable: bool, mine: bool, mode: int
     return findings
 
 
+def judge_hidden_root(*, root: str, place: str) -> Finding:
+    """`place` is the directory that may not be looked into."""
+    return Finding(
+        "wrong",
+        f"the root {root} is out of reach: {place} may not be searched",
+        "choose your own with --root or $SESSIONS_HOME",
+    )
+
+
 def judge_space(free_bytes: int, free_inodes: int | None) -> Finding:
     """`free_inodes` is None for a file system that doesn't count them."""
     told = f"{format_size(free_bytes)} free on the root's file system"
-    more = "`sessions prune --keep 1G` makes room"
+    more = "`sessions prune --keep SIZE` or `--older-than SPAN` makes room, and so does whatever else you delete there"
+    if not free_bytes:
+        return Finding("wrong", "the root's file system is full: commands wait, and no server starts", more)
     if free_bytes < SPACE_WRONG_BYTES or free_inodes == 0:
         return Finding("wrong", told + (", and no inodes" if free_inodes == 0 else ""), more)
     if free_bytes < SPACE_LOW_BYTES or (free_inodes is not None and free_inodes < INODES_LOW):

@@ -20,11 +20,11 @@ from ..models import SessionInfo
 from ..server.lock import FILE as LOCK
 from ..shell.pipes import make_run_directory
 from ..shell.processes import snapshot
-from ..store.catalog import Catalog
 from . import checks
 from .checks import Finding
 from .outlets import has_colour, say
 from .place import Place
+from .reading import open_catalog
 from .starting import LOG, answers
 from .text import styled
 
@@ -82,9 +82,11 @@ def examine_server(place: Place) -> Iterator[Finding]:
 
 def examine_root(root: Path) -> Iterator[Finding]:
     there = root
-    while not there.exists():
+    while (found := look_at(there)) is None:
         there = there.parent
-    found = there.stat()
+    if there != root and not os.access(there, os.X_OK):
+        yield checks.judge_hidden_root(root=str(root), place=str(there))
+        return
     yield from checks.judge_root(
         root=str(root),
         exists=there == root,
@@ -95,6 +97,14 @@ def examine_root(root: Path) -> Iterator[Finding]:
     )
     space = os.statvfs(there)
     yield checks.judge_space(space.f_bavail * space.f_frsize, space.f_favail if space.f_files else None)
+
+
+def look_at(path: Path) -> os.stat_result | None:
+    """None if it isn't there, as far as we may see."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def file_system(path: Path) -> str | None:
@@ -110,7 +120,7 @@ def file_system(path: Path) -> str | None:
 
 
 def examine_run_directory(root: Path) -> Iterator[Finding]:
-    if not root.exists():
+    if look_at(root) is None:
         return
     try:
         made = make_run_directory(root)
@@ -131,7 +141,7 @@ def examine_lock(place: Place) -> Iterator[Finding]:
     yield from checks.judge_server(
         locked=pid is not None,
         answers=answers(place.socket),
-        left_socket=place.socket.exists(),
+        left_socket=look_at(place.socket) is not None,
         pid=pid or None,
         descriptors=descriptors_of(pid) if pid else None,
         log=str(place.root / LOG),
@@ -169,10 +179,10 @@ def descriptors_of(pid: int) -> tuple[int, int] | None:
 
 
 def examine_catalog(root: Path) -> Iterator[Finding]:
-    if not (root / "catalog.sqlite3").exists():
+    if look_at(root / "catalog.sqlite3") is None:
         return
     try:
-        catalog = Catalog(root / "catalog.sqlite3")
+        catalog = open_catalog(root)
     except SessionsError as error:
         yield Finding("wrong", str(error), "restore it from a backup, or choose another root")
         return

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ..client.address import parse_url, place_of_server, read_token
 from ..errors import Broken, Invalid
 from .outlets import say
 from .place import Place
@@ -42,10 +43,19 @@ def nullspace(url: str, token: str) -> Mapping[str, str]:
 
 def superserve(url: str, token: str) -> Mapping[str, str]:
     """Has the server open a front, which is the only way for clients that run commands at a name of their own."""
+    if url.startswith("https:"):
+        raise Invalid(
+            f"Superserve's SDKs would trust no certificate but the front's, so not that of {url}: on the server's machine, "
+            "leave out --url and $SESSIONS_URL"
+        )
     answer = ask("POST", f"{url}/server/superserve-front", None, {"Authorization": f"Bearer {token}"})
     if answer.status_code != 200:
         raise Broken(f"the server at {url} can't open a front for Superserve's SDKs: {message_of(answer)}")
     front = answer.json()
+    if not Path(front["certificate"]).exists():
+        raise Invalid(
+            f"the server at {url} is on another machine, where alone its front for Superserve's SDKs can be used"
+        )
     direct = ",".join(dict.fromkeys([urlsplit(url).hostname or "127.0.0.1", "127.0.0.1", "localhost"]))
     return {
         "SUPERSERVE_BASE_URL": f"{url}/superserve",
@@ -86,7 +96,8 @@ def env(place: Place, /, system: str) -> None:
     \b
         eval "$(sessions env daytona)"
 
-    Starts the server if there is none, and lets it listen on this machine with TCP if it does not. The lines hold its token.
+    Starts the server if there is none, and lets it listen on this machine with TCP if it does not, or only with TLS. The lines
+    hold its token.
     """
     url, token = find_server(place)
     for name, value in SYSTEMS[system](url, token).items():
@@ -99,21 +110,14 @@ def find_server(place: Place) -> tuple[str, str]:
     if url is None or url.startswith("unix://"):
         ensure_server(place)
         url = ask_for_url(url.removeprefix("unix://") if url is not None else str(place.socket))
-    url = url.rstrip("/")
-    token = place.token or read_token(place.root / "token")
+    url = parse_url(url).url.rstrip("/")
+    # Another server is not told what lets in to ours.
+    token = place.token or (read_token(place.root) if place_of_server(place.root, url) is not None else None)
     if token is None or not is_accepted(url, token):
         raise Invalid(
             f"the server at {url} was started with a token of its own: say it with $SESSIONS_TOKEN or --token"
         )
     return url, token
-
-
-def read_token(path: Path) -> str | None:
-    """The one that the server of this root has made."""
-    try:
-        return path.read_text(encoding="ascii").strip() or None
-    except OSError:
-        return None
 
 
 def ask_for_url(socket: str) -> str:
@@ -130,11 +134,15 @@ def is_accepted(url: str, token: str) -> bool:
 
 
 def ask(method: str, url: str, socket: str | None, headers: Mapping[str, str] | None = None) -> Any:
+    import ssl
+
     import httpx
 
-    transport = httpx.HTTPTransport(uds=socket) if socket is not None else None
     try:
+        # $SSL_CERT_FILE counts, but only where there is TLS: it may name the file of a front that has gone.
+        tls = True if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        transport = httpx.HTTPTransport(verify=tls, uds=socket)
         with httpx.Client(transport=transport, timeout=ANSWER_SECONDS, trust_env=False) as client:
             return client.request(method, url, headers=headers)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, OSError) as error:
         raise Broken(f"the server at {socket or url} does not answer: {error}") from error

@@ -11,7 +11,7 @@ import click
 
 from .kinds import pairs
 from .outlets import say
-from .place import Place
+from .place import Place, current_directory
 from .starting import MARKS, ensure_server
 
 
@@ -32,7 +32,7 @@ from .starting import MARKS, ensure_server
 def new(place: Place, /, as_json: bool, **request: Any) -> None:
     """Open a session called NAME and print its id. The server of the root is started if there is none."""
     if request["cwd"] is None and place.url is None:
-        request["cwd"] = os.getcwd()
+        request["cwd"] = current_directory()
     if request.pop("inherit_env"):
         request["env"] = {name: value for name, value in os.environ.items() if name not in MARKS} | request["env"]
     ensure_server(place)

@@ -20,7 +20,8 @@ class Place(NamedTuple):
 
     @property
     def root(self) -> Path:
-        return (Path(self.given_root).expanduser() if self.given_root else default_root()).absolute()
+        path = Path(self.given_root).expanduser() if self.given_root else default_root()
+        return path if path.is_absolute() else Path(current_directory(), path)
 
     @property
     def url(self) -> str | None:
@@ -37,3 +38,12 @@ class Place(NamedTuple):
     def socket(self) -> Path:
         """Where the server of the root listens."""
         return self.root / "serve.sock"
+
+
+def current_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        from ..errors import Conflict
+
+        raise Conflict("the current directory has been removed: go to another one") from None

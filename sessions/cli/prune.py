@@ -43,7 +43,7 @@ def prune(place: Place, /, older_than: float | None, keep: int | None, as_json: 
 
 
 async def prune_root(place: Place, older_than: float | None, keep: int | None) -> Pruned:
-    from .reaching import acting_on
+    from .reaching import looking_at
 
-    async with acting_on(place) as host:
+    async with looking_at(place) as host:
         return await host.prune(older_than=older_than, keep_bytes=keep)

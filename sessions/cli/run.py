@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -148,8 +147,12 @@ async def feed(command: AnyCommand) -> None:
     from ..errors import Closed
 
     try:
-        while data := await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), INPUT_BYTES, abandon_on_cancel=True):
+        while data := await trio.to_thread.run_sync(os.read, 0, INPUT_BYTES, abandon_on_cancel=True):
             await command.send_input(data)
         await command.close_input()
     except Closed:
         pass
+    except OSError:
+        # It would wait for the rest for ever, and an end would make a part look like all of it.
+        await command.interrupt()
+        raise

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import click
 
 from .kinds import commands_here
+from .outlets import is_terminal
 from .place import Place
 
 INPUT_BYTES = 65536
@@ -26,7 +26,7 @@ def send(place: Place, /, command: str, text: str | None, no_newline: bool, clos
     """
     import trio
 
-    if text is None and close and sys.stdin.isatty():
+    if text is None and close and is_terminal(0):
         data: bytes | None = b""  # nothing but the end
     else:
         data = None if text is None else (text + ("" if no_newline else "\n")).encode("utf-8", "surrogateescape")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .kinds import size, span
-from .outlets import say
+from .outlets import notice, say
 from .place import Place
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ def serve(
         raise click.UsageError("--url names a server; to say where this one listens, use --bind")
     from ..models import Limits
     from ..server.running import serve_root
+    from ..server.serving import DOORS
 
     given = {
         "log_bytes": log_bytes,
@@ -70,16 +73,58 @@ def serve(
         "sessions": max_sessions,
         "queued_commands": max_queued,
     }
+    # Before the server takes it out of its environment.
+    has_own_token = bool(place.token or options["token_file"])
+
+    def tell(addresses: Addresses) -> None:
+        if as_json:
+            say(json.dumps({**facts(addresses), "doors": list(DOORS)}))
+        else:
+            command = env_command(place, addresses, is_elsewhere=no_unix or unix is not None)
+            notice("\n".join(announce(list(DOORS), command, has_own_token, options["superserve_front"] is not None)))
+
     serve_root(
         place.root,
         bind=bind,
         unix=False if no_unix else unix,
         token=place.given_token,
         limits=Limits(**{name: value for name, value in given.items() if value is not None}),  # type: ignore[arg-type]
-        ready=tell_json if as_json else None,
+        ready=tell,
         **options,
     )
 
 
-def tell_json(addresses: Addresses) -> None:
-    say(json.dumps({"urls": addresses.urls, "unix": str(addresses.unix) if addresses.unix else None}))
+def facts(addresses: Addresses) -> dict[str, Any]:
+    return {"urls": addresses.urls, "unix": str(addresses.unix) if addresses.unix else None}
+
+
+def env_command(place: Place, addresses: Addresses, is_elsewhere: bool) -> str:
+    """`sessions env` so that it finds this server, whatever it would look for by itself."""
+    from ..server.loopback import plain_url
+
+    words = ["sessions"]
+    if place.given_root or place.environ.get("SESSIONS_URL"):
+        words += ["--root", str(place.root)]
+    if is_elsewhere:
+        words += [
+            "--url",
+            f"unix://{addresses.unix}" if addresses.unix else plain_url(addresses.urls) or addresses.urls[0],
+        ]
+    return shlex.join([*words, "env"])
+
+
+def announce(doors: Sequence[str], command: str, has_own_token: bool, has_front: bool) -> Iterator[str]:
+    """What is open, and the line that points each system's SDKs here."""
+    yield f"doors: {' '.join(doors)}"
+    if has_own_token:
+        yield "  with this server's token in $SESSIONS_TOKEN:"
+    for system in (door.removeprefix("/") for door in doors[1:]):
+        if system == "superserve":
+            yield f"  {remark_on_front(has_front)}:"
+        yield f'  eval "$({command} {system})"'
+
+
+def remark_on_front(has_front: bool) -> str:
+    if importlib.util.find_spec("trustme") is None:
+        return "through a front, which needs: pip install 'sessions[superserve]'"
+    return "through its front" if has_front else "through a front (see --superserve-front), which this opens"

@@ -61,7 +61,7 @@ def ensure_server(place: Place) -> None:
 @contextlib.contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
     """The server's own lock decides who serves; this one spares ten callers at once the start of ten programs."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

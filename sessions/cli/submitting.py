@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +12,7 @@ from ..errors import Conflict, NotFound
 from ..lifecycle import OPEN_STATES
 from .kinds import pairs, sessions_here, span
 from .outlets import notice
-from .place import Place
+from .place import Place, current_directory
 
 if TYPE_CHECKING:
     from .hosts import AnySession, Host
@@ -71,7 +70,7 @@ async def session_for(host: Host, name: str, place: Place) -> AnySession:
     """The open session of this name or id; it is made if there is none. It begins where we are, if the server is on this machine."""
     session = await find_session(host, name)
     if session is None:
-        here = os.getcwd() if place.url is None else None
+        here = current_directory() if place.url is None else None
         try:
             return await host.create_session(name, cwd=here, restart=True)
         except Conflict:

@@ -13,11 +13,14 @@ import attrs
 
 from ..errors import Invalid
 from ..roots import default_root
+from ..server.lock import read_server
 
 PREFIX: Final = "/v1"
 """Where a server has its own dialect."""
 
 LOOPBACK_NAMES: Final = ("localhost", "ip6-localhost")
+EVERYWHERE: Final = {False: ("0.0.0.0", "::"), True: ("::",)}
+"""What a server listens on that is asked by any address of this machine: of IPv4, and of IPv6."""
 
 
 @attrs.frozen
@@ -39,15 +42,18 @@ class Address:
 def find_address(url: str | None, token: str | None, environ: Mapping[str, str] = os.environ) -> Address:
     """`url`, else ``$SESSIONS_URL``, else the default root's socket. `Invalid` if it can't be an address.
 
-    The token is `token`, else ``$SESSIONS_TOKEN``, else, for a server on this machine, what the default root keeps.
+    The token is `token`, else ``$SESSIONS_TOKEN``, else, for the server of the default root, what that root keeps.
     """
     if token is not None and not isinstance(token, str):
         raise Invalid(f"token is {type(token).__name__}: pass a str")
     chosen = url if url is not None else environ.get("SESSIONS_URL") or None
     found = parse_url(chosen) if chosen is not None else at_socket(str(default_root().absolute() / "serve.sock"))
     secret = token or environ.get("SESSIONS_TOKEN") or None
-    if secret is None and found.socket is None and is_loopback(urlsplit(found.base).hostname or ""):
-        secret = read_token(default_root())
+    if secret is None and found.socket is None:
+        root = default_root()
+        base = place_of_server(root, found.base)
+        if base is not None:
+            found, secret = attrs.evolve(found, base=base), read_token(root)
     if secret is not None and not (secret.isascii() and secret.isprintable() and " " not in secret):
         raise Invalid("the token has characters that no HTTP header can carry: pass it without spaces and line ends")
     return attrs.evolve(found, token=secret)
@@ -92,6 +98,42 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host in LOOPBACK_NAMES
+
+
+def place_of_server(root: Path, base: str) -> str | None:
+    """Where the server of `root` is asked for `base`; None if it does not listen there.
+
+    Its token is for nobody else: any user of this machine can listen on a port that is free. ``localhost`` is more than one
+    address, on each of which somebody else may listen, so it becomes the one that is ours. With TLS the certificate
+    tells, and it is for the name.
+    """
+    parts = urlsplit(base)
+    host = parts.hostname or ""
+    if not is_loopback(host):
+        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    for url in listed(root):
+        ours = urlsplit(url)
+        if (ours.scheme, ours.port) != (parts.scheme, port):
+            continue
+        if host in LOOPBACK_NAMES and parts.scheme == "http":
+            return parts._replace(netloc=f"{reachable(ours.hostname or '')}:{port}").geturl()
+        if host in LOOPBACK_NAMES or ours.hostname in (host, *EVERYWHERE[":" in host]):
+            return base
+    return None
+
+
+def listed(root: Path) -> list[str]:
+    """The URLs at which the server of `root` listens."""
+    facts = read_server(root)
+    urls = facts.get("urls") if facts is not None else None
+    return [url for url in urls if isinstance(url, str)] if isinstance(urls, list) else []
+
+
+def reachable(host: str) -> str:
+    """An address of this machine, as it is in a URL, for one that a server listens on."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
 
 
 def read_token(root: Path) -> str | None:

@@ -26,8 +26,8 @@ def connect(url: str | None = None, token: str | None = None) -> Client:
 
     :param url: ``http://HOST:PORT``, ``https://HOST:PORT`` or ``unix:///PATH/serve.sock``; by default ``$SESSIONS_URL``, else the
         socket of the server on the default root.
-    :param token: what the server wants to see, except on a unix socket; by default ``$SESSIONS_TOKEN``, else, for a server on
-        this machine, the one that it made.
+    :param token: what the server wants to see, except on a unix socket; by default ``$SESSIONS_TOKEN``, else, for the
+        default root's server on loopback, the one that it made.
 
     ::
 

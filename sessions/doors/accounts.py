@@ -12,15 +12,21 @@ PROGRAM: Final = "setpriv"
 """Of util-linux. ``runuser`` would stay above the program, and speak when that is ended."""
 
 
-def find_account(user: str | None) -> pwd.struct_passwd | None:
-    """The account of this name; None if it is the server's own, if there is none, and if the server can't run as others."""
-    if not user or os.geteuid() != 0 or shutil.which(PROGRAM) is None:
-        return None
+def look_up(user: str) -> pwd.struct_passwd | None:
+    """The account of this name; None if there is none."""
     try:
-        found = pwd.getpwnam(user)
+        return pwd.getpwnam(user)
     except (KeyError, ValueError):
         return None
-    return found if found.pw_uid != 0 else None
+
+
+def is_own(account: pwd.struct_passwd) -> bool:
+    """Whether it is the server's."""
+    return account.pw_uid == os.geteuid()
+
+
+def can_run_as_others() -> bool:
+    return os.geteuid() == 0 and shutil.which(PROGRAM) is not None
 
 
 def home_of(account: pwd.struct_passwd) -> str:
@@ -33,3 +39,9 @@ def run_as(account: pwd.struct_passwd, text: str) -> str:
     change = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
     own = [f"HOME={home_of(account)}", f"USER={account.pw_name}", f"LOGNAME={account.pw_name}"]
     return "exec " + shlex.join([PROGRAM, *change, "env", *own, "bash", "-c", text])
+
+
+def find_other(user: str | None) -> pwd.struct_passwd | None:
+    """Whose account it is to be; None if the server runs it as itself: that is asked for, or nothing else is possible here."""
+    account = look_up(user) if user and can_run_as_others() else None
+    return None if account is None or is_own(account) else account

@@ -13,8 +13,12 @@ from ..errors import Invalid, SessionsError
 from .requests import read_json
 
 
+class WrongBody(Invalid):
+    """A body, or a message, is not what it should be."""
+
+
 class Fields:
-    """One JSON object. Whatever is wrong with it is `Invalid`."""
+    """One JSON object. Whatever is wrong with it is `WrongBody`."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
@@ -23,7 +27,7 @@ class Fields:
         value = self.values.get(name)
         if value is None or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))):
             return value
-        raise Invalid(f"{name}: expected {what}")
+        raise WrongBody(f"{name}: expected {what}")
 
     def text(self, name: str) -> str | None:
         value: str | None = self._take(name, (str,), "a text")
@@ -32,7 +36,7 @@ class Fields:
     def needed_text(self, name: str) -> str:
         value = self.text(name)
         if value is None:
-            raise Invalid(f"{name} is missing")
+            raise WrongBody(f"{name} is missing")
         return value
 
     def data(self, name: str) -> bytes | None:
@@ -41,41 +45,56 @@ class Fields:
         try:
             return None if value is None else binascii.a2b_base64(value.encode("ascii"), strict_mode=True)
         except ValueError:
-            raise Invalid(f"{name}: expected base64") from None
+            raise WrongBody(f"{name}: expected base64") from None
 
     def flag(self, name: str, otherwise: bool = False) -> bool:
         value: bool | None = self._take(name, (bool,), "true or false")
         return otherwise if value is None else value
 
-    def count(self, name: str, least: int = 0, most: int = 10**12) -> int | None:
-        """A whole number."""
+    def integer(self, name: str) -> int | None:
         value: int | None = self._take(name, (int,), "a whole number")
+        return value
+
+    def count(self, name: str, least: int = 0, most: int = 10**12) -> int | None:
+        """A whole number in bounds."""
+        value = self.integer(name)
         if value is not None and not least <= value <= most:
-            raise Invalid(f"{name}: expected a whole number from {least} to {most}, not {value}")
+            raise WrongBody(f"{name}: expected a whole number from {least} to {most}, not {value}")
         return value
 
     def needed_count(self, name: str, least: int = 0, most: int = 10**12) -> int:
         value = self.count(name, least, most)
         if value is None:
-            raise Invalid(f"{name} is missing")
+            raise WrongBody(f"{name} is missing")
         return value
+
+    def seconds(self, name: str) -> float | None:
+        """None for no limit, which 0 is, too."""
+        value: float | None = self._take(name, (int, float), "a number of seconds")
+        if value is not None and not 0 <= value <= 1e9:
+            raise WrongBody(f"{name}: expected seconds from 0")
+        return value or None
 
     def texts(self, name: str) -> dict[str, str]:
         """An object of texts."""
         value = self.object(name)
         if not all(isinstance(item, str) for item in value.values()):
-            raise Invalid(f"{name}: expected an object of texts")
+            raise WrongBody(f"{name}: expected an object of texts")
         return value
 
     def text_list(self, name: str) -> list[str]:
         value: list[Any] = self._take(name, (list,), "an array") or []
         if not all(isinstance(item, str) for item in value):
-            raise Invalid(f"{name}: expected an array of texts")
+            raise WrongBody(f"{name}: expected an array of texts")
         return value
 
     def object(self, name: str) -> dict[str, Any]:
         value: dict[str, Any] = self._take(name, (dict,), "an object") or {}
         return value
+
+    def has_items(self, name: str) -> bool:
+        """Whether there is an array or an object that is not empty."""
+        return bool(self._take(name, (list, dict), "an array or an object"))
 
     def has(self, name: str) -> bool:
         """Whether there is something that is not empty."""
@@ -87,7 +106,7 @@ def read_fields(data: bytes) -> Fields:
     try:
         found = read_json(data)
     except SessionsError as error:
-        raise Invalid(str(error)) from None
+        raise WrongBody(str(error)) from None
     if not isinstance(found, dict):
-        raise Invalid("expected a JSON object")
+        raise WrongBody("expected a JSON object")
     return Fields(found)

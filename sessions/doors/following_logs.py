@@ -116,6 +116,8 @@ class FollowedCommands:
         if command.info.finished_at is None:
             # With a full disk the outcome may come later than the mark that has been read.
             await command.wait()
+        elif not self._many:
+            await command.refresh()  # whose log was removed under its reader is told so, as an engine tells it
         return [*self._rest(command), Message("end", None, to_json(view_command(command.info), ascii=True))]
 
     def _rest(self, command: Command) -> list[Message]:

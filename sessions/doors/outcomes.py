@@ -9,7 +9,9 @@ from ..facts import CommandFacts
 TIMED_OUT: Final = 124
 """As ``timeout`` has it."""
 CANNOT_START: Final = 126
-"""As shells have it, for what is there and can't be run. What is not there is 127, which the shell says itself."""
+"""As shells have it, for what is there and can't be run."""
+NOT_FOUND: Final = 127
+"""As shells have it, for what is not there."""
 KILLED: Final = 137
 
 

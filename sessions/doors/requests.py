@@ -157,7 +157,13 @@ def read_json(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise WrongField(f"the body is not UTF-8 at byte {error.start}", "$") from None
     try:
-        return json.loads(text, parse_constant=refuse_constant, parse_int=read_integer, object_pairs_hook=read_object)
+        return json.loads(
+            text,
+            parse_constant=refuse_constant,
+            parse_int=read_integer,
+            parse_float=read_fraction,
+            object_pairs_hook=read_object,
+        )
     except json.JSONDecodeError as error:
         raise WrongField(f"the body is not JSON: {error}", "$") from None
     except RecursionError:
@@ -172,6 +178,13 @@ def read_integer(digits: str) -> int:
     if len(digits.lstrip("-")) > INTEGER_DIGITS:
         raise WrongField(f"a number with {len(digits)} digits is too large", "$")
     return int(digits)
+
+
+def read_fraction(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise WrongField(f"the number {digits[:INTEGER_DIGITS]} is too large", "$")
+    return value
 
 
 def read_object(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -207,7 +220,11 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 def error_body(error: SessionsError) -> ErrorBody:
-    return ErrorBody(error=ErrorDetail(code=error.code, message=str(error), path=getattr(error, "path", None)))
+    return ErrorBody(
+        error=ErrorDetail(
+            code=error.code, message=str(error), path=error.path if isinstance(error, WrongField) else None
+        )
+    )
 
 
 def error_json(error: SessionsError, ascii: bool = False) -> str:

@@ -6,7 +6,6 @@ it is told the end is a door's dialect.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 import trio
@@ -14,10 +13,10 @@ from starlette.types import Message
 from starlette.websockets import WebSocket
 
 from ..errors import Closed, SessionsError
-from ..following import Follower
+from ..models import Record
 from ..terminal import Terminal
-from .following_logs import collect
 from .open_streams import OpenStream, Streams
+from .passing_on import pass_on
 from .streaming import cut
 
 FRAME_BYTES: Final = 1 << 16
@@ -97,18 +96,11 @@ class TerminalSocket:
         everything.cancel()
 
     async def _draw(self, stream: OpenStream) -> None:
-        follower = Follower(None, late=False)
-        try:
-            info = self.terminal.info
-            follower.add_commands(self.terminal.archive, info.session_id, [info], self._after)
-            over = False
-            while not over:
-                found = await self._streams.wait_aloud(partial(collect, follower), trio.lowlevel.checkpoint)
-                assert found is not None
-                records, ended, over = found
-                for frame in cut(b"".join([record.data for record in records]), FRAME_BYTES):
-                    with stream.waiting():
-                        await self.socket.send_bytes(frame)
-                over = over or ended is not None
-        finally:
-            follower.close()
+        async def take(records: list[Record]) -> None:
+            for frame in cut(b"".join([record.data for record in records]), FRAME_BYTES):
+                with stream.waiting():
+                    await self.socket.send_bytes(frame)
+
+        await pass_on(
+            self.terminal, self._after, lambda read: self._streams.wait_aloud(read, trio.lowlevel.checkpoint), take
+        )

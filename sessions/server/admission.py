@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..errors import SessionsError
-from .refusals import BodyTooLarge, Forbidden, HeadTooLarge, Unauthorized, WrongVersion
+from .refusals import BodyTooLarge, Forbidden, HeadTooLarge, Unauthorized, Unreadable, WrongVersion
 
 Voucher: TypeAlias = Callable[[Callable[[str], bool]], bool]
 """Whether a request without the token in a header may come in, told by the door that it is for: for what it carries elsewhere,
@@ -72,6 +72,9 @@ def refusal(
         or (vouch is not None and vouch(partial(is_token, wanted=rules.token_digest)))
     ):
         return Unauthorized("this server asks for its token: send it as 'Authorization: Bearer TOKEN'")
+    if b"content-length" in found and b"transfer-encoding" in found:
+        # Proxies and servers disagree about such a body's end, and so about what is the next request.
+        return Unreadable("a body has a Content-Length or a Transfer-Encoding, not both")
     length = found.get(b"content-length", ["0"])[0]
     # More digits than 19 are more bytes than there are.
     if length.isdecimal() and (len(length) > 19 or int(length) > rules.body_bytes):

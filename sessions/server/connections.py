@@ -1,12 +1,15 @@
 """Connections: who takes them, how long a stranger may stay, and how all of them end.
 
-Hypercorn speaks HTTP and WebSocket on each. Its own loop that takes connections is not used, for three reasons, all seen
-with its version 0.18:
+Hypercorn speaks HTTP and WebSocket on each. Its own loop that takes connections is not used, nor its way to refuse, all for
+reasons seen with its version 0.18:
 
 - One request with bytes beyond ASCII in a header of a WebSocket's handshake raises an error in its connection's task, and that
   ends the server. Here it ends that connection.
 - Who begins to speak HTTP/2 and then says nothing is never cut, and neither is a TLS handshake's peer for a minute.
   Here a connection is closed unless it has sent a request that was let in within ``header_seconds``.
+- A WebSocket whose client has gone keeps its descriptor until its next ping is due. Here it is given back at once.
+- What it can't read it answers without a body, and closes at once, so that who is still sending may lose the answer.
+  Here all refusals have the same form.
 - What it sends is shielded from cancellation, so a client that never reads keeps the server from ending. Here the socket is
   closed under it.
 """
@@ -20,21 +23,26 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
+import h11
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from ..doors.requests import error_response
 from ..errors import Invalid
 from .admission import Rules
 from .entrances import Entrance, Wanted
-from .guard import Guard
+from .guard import DRAIN_SECONDS, NO_SNIFFING, Guard
 from .limits import ServerLimits
+from .refusals import unread
 
 LOGGER: Final = logging.getLogger("sessions.server")
 MESSAGE_BYTES: Final = 1 << 20
 """The largest message that a WebSocket's client may send: input for a program. Many clients take as much themselves."""
+DRAIN_BYTES: Final = 1 << 16
 LINGER_SECONDS: Final = 0.5
 """What a connection gets to end in good order, once its answer has been sent."""
 
@@ -70,10 +78,52 @@ class Connection:
     def __init__(self, transport: trio.SocketStream) -> None:
         self.transport = transport
         self.let_in = trio.Event()
+        self.answers = 0
+        """How many are under way."""
+        self.hung_up = False
+        """Whether it was a WebSocket, whose client has gone."""
+        self.scope = trio.CancelScope()
+
+    def end_if_over(self) -> None:
+        if self.hung_up and not self.answers:
+            self.scope.cancel()
 
     def close(self) -> None:
         """At once, whatever is being done with it: that fails then."""
         self.transport.socket.close()
+
+
+class Speaker(TCPServer):
+    """HTTP on one connection."""
+
+    def __init__(self, connection: Connection, app: Any, config: Config, context: WorkerContext, stream: Any) -> None:
+        super().__init__(app, config, context, ConnectionState({}), stream)
+        self._connection = connection
+
+    async def _read_data(self) -> None:
+        protocol = self.protocol.protocol
+        if isinstance(protocol, H11Protocol):
+            protocol._send_error_response = partial(self._refuse, protocol)  # type: ignore[method-assign]
+        await super()._read_data()
+        if isinstance(protocol, H11Protocol) and isinstance(protocol.connection, H11WSConnection):
+            self._connection.hung_up = True
+            self._connection.end_if_over()
+
+    async def _refuse(self, protocol: H11Protocol, status: int) -> None:
+        """Answer what can't be read, and read the rest of it: closed over unread bytes, the connection would be reset."""
+        answer = error_response(unread(status, self.config.h11_max_incomplete_size))
+        headers = [*answer.raw_headers, NO_SNIFFING, (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=status, headers=headers),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            await protocol._send_h11_event(event)
+        if isinstance(self.stream, trio.SocketStream):
+            await self.stream.send_eof()  # in TLS there is no such thing
+        with trio.move_on_after(DRAIN_SECONDS):
+            while await self.stream.receive_some(DRAIN_BYTES):
+                pass
 
 
 class Connections:
@@ -128,14 +178,20 @@ class Connections:
             self._strangers[connection] = None
 
         async def app(scope: Any, receive: Any, send: Any, sync_spawn: object, call_soon: object) -> None:
-            await self._guard.answer(rules, partial(self._admit, connection), scope, receive, send)
+            connection.answers += 1
+            try:
+                await self._guard.answer(rules, partial(self._admit, connection), scope, receive, send)
+            finally:
+                connection.answers -= 1
+                connection.end_if_over()
 
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, connection)
-                # Not a coroutine, but what can be awaited once.
-                await TCPServer(app, self._config, self._context, ConnectionState({}), stream)
-                nursery.cancel_scope.cancel()
+            with connection.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch, connection)
+                    # Not a coroutine, but what can be awaited once.
+                    await Speaker(connection, app, self._config, self._context, stream)
+                    nursery.cancel_scope.cancel()
         except* (trio.ClosedResourceError, trio.BrokenResourceError):
             pass  # it has gone, or was made to go
         except* Exception as group:

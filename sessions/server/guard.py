@@ -20,6 +20,8 @@ LOGGER: Final = logging.getLogger("sessions.server")
 DRAIN_SECONDS: Final = 2.0
 """How long the rest of a refused body is read. A connection closed over unread bytes is reset, and the answer with it."""
 
+NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+
 T = TypeVar("T")
 Refuser: TypeAlias = Callable[[Scope, SessionsError], ASGIApp]
 Admitter: TypeAlias = Callable[[Scope, Callable[[str], bool]], bool]
@@ -148,7 +150,7 @@ class Exchange:
         kind = message["type"]
         if kind.endswith("response.start"):
             self.started = True
-            added = [(b"x-content-type-options", b"nosniff")]
+            added = [NO_SNIFFING]
             if self._body_comes:
                 added.append((b"connection", b"close"))
             message = {**message, "headers": [*message["headers"], *added]}

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,9 @@ from ..errors import Broken, Conflict
 
 FILE: Final = "serve.lock"
 LARGEST: Final = 1 << 16
+TRIES: Final = 10
+PAUSE_SECONDS: Final = 0.01
+"""Who only looks whether a root is served holds its lock for a moment, too."""
 
 
 @attrs.frozen
@@ -45,10 +48,8 @@ def locked(root: Path) -> Iterator[Lock]:
     except OSError as error:
         raise Broken(f"the lock file {path} can't be opened: {error}") from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(f"{root} is served already {whom(descriptor)}: use that server, or end it first") from None
+        if not any(try_lock(descriptor) for _ in range(TRIES)):
+            raise Conflict(f"{root} is served already {whom(descriptor)}: use that server, or end it first")
         lock = Lock(descriptor)
         lock.tell()
         try:
@@ -59,12 +60,42 @@ def locked(root: Path) -> Iterator[Lock]:
         os.close(descriptor)
 
 
-def whom(descriptor: int) -> str:
-    """Who holds it, in words."""
-    facts: Any = None
+def try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(PAUSE_SECONDS)
+        return False
+    return True
+
+
+def read_server(root: Path) -> Mapping[str, Any] | None:
+    """What the server of `root` says of itself; None if there is none, or it has not said anything yet."""
+    try:
+        descriptor = os.open(root / FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return read_facts(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def read_facts(descriptor: int) -> Mapping[str, Any] | None:
     with contextlib.suppress(ValueError):
         facts = json.loads(os.pread(descriptor, LARGEST, 0))
-    if not isinstance(facts, dict) or "pid" not in facts:
+        if isinstance(facts, dict):
+            return facts
+    return None
+
+
+def whom(descriptor: int) -> str:
+    """Who holds it, in words."""
+    facts = read_facts(descriptor)
+    if facts is None or "pid" not in facts:
         return "by a process that has just started"
     addresses = [str(address) for address in [*(facts.get("urls") or []), facts.get("unix")] if address]
     return f"by process {facts['pid']}" + (f" at {', '.join(addresses)}" if addresses else "")

@@ -6,7 +6,7 @@ by ``POST /server/loopback``: who may ask that may do anything here already, so 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ ANY_PORT: Final = "127.0.0.1:0"
 
 
 class Loopback:
-    """The URLs of one server, of which there is one as soon as it is asked for."""
+    """The URLs of one server, of which there is one without TLS as soon as it is asked for."""
 
     def __init__(
         self,
@@ -43,16 +43,29 @@ class Loopback:
 
     async def url(self) -> str:
         async with self._lock:
-            if not self._addresses.urls:
+            found = plain_url(self._addresses.urls)
+            if found is None:
                 assert self.take is not None
-                entrance, url = await self._open_entrance()
+                entrance, found = await self._open_entrance()
                 await self.take(entrance)
-                self._addresses.urls.append(url)
+                self._addresses.urls.append(found)
                 self._tell()
-            return self._addresses.urls[0]
+            return found
 
     async def answer(self, request: Request) -> Response:
         return json_response({"url": await self.url()})
+
+
+def plain_url(urls: Sequence[str]) -> str | None:
+    """The first that programs on this machine can use as it is. TLS is for others: its certificate names no loopback address.
+
+    >>> plain_url(["https://0.0.0.0:443", "http://0.0.0.0:80"]), plain_url(["http://[::]:80"])
+    ('http://127.0.0.1:80', 'http://[::1]:80')
+    """
+    for url in urls:
+        if url.startswith("http:"):
+            return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    return None
 
 
 async def open_loopback(

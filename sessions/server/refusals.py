@@ -48,3 +48,28 @@ class WrongVersion(SessionsError):
 
     code = "version_not_supported"
     status = 505
+
+
+class Unreadable(SessionsError):
+    """It is no HTTP."""
+
+    code = "invalid"
+    status = 400
+
+
+class UnknownEncoding(SessionsError):
+    """Its body is encoded in a way that is not known here."""
+
+    code = "not_implemented"
+    status = 501
+
+
+def unread(status: int, header_bytes: int) -> SessionsError:
+    """What to say of a request that can't be read, where no more than this status is known of it."""
+    match status:
+        case 431:
+            return HeadTooLarge(f"the request's head has more than the {header_bytes} bytes that are accepted")
+        case 501:
+            return UnknownEncoding("of the transfer encodings, only chunked is known here")
+        case _:
+            return Unreadable("what came is no request in HTTP/1.1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 import attrs
 import trio
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,7 +24,8 @@ from ..doors.miosa import door as miosa
 from ..doors.native import door as native
 from ..doors.nullspace import door as nullspace
 from ..doors.open_streams import Streams
-from ..doors.requests import error_response
+from ..doors.operations import is_devious
+from ..doors.requests import MethodNotAllowed, error_response
 from ..doors.superserve import door as superserve
 from ..engine import Engine
 from ..errors import NotFound, SessionsError
@@ -73,11 +76,23 @@ def build_app(spaces: Spaces, streams: Streams, loopback: Loopback, front: Front
         Mount(path, app=Router(routes(spaces, streams), redirect_slashes=False)) for path, routes in DOORS.items()
     ]
     roots = [route for routes in ROOTS for route in routes(spaces, streams)]
-    own = [
-        Route(loopback_path, loopback.answer, methods=["POST"]),
-        Route(front_path, front.answer, methods=["POST"]),
-    ]
+    own = [Route(loopback_path, Posted(loopback.answer)), Route(front_path, Posted(front.answer))]
     return Router([*mounts, *roots, *own], redirect_slashes=False, default=nothing_here)
+
+
+@attrs.frozen
+class Posted:
+    """A path of the server's own, for POST alone. What it raises is answered by the guard."""
+
+    _answer: Callable[[Request], Awaitable[Response]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_devious(scope):
+            await nothing_here(scope, receive, send)
+        elif scope["method"] != "POST":
+            raise MethodNotAllowed(f"{scope['method']} is not possible here: POST is", "POST")
+        else:
+            await (await self._answer(Request(scope, receive)))(scope, receive, send)
 
 
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:

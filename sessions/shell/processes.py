@@ -179,6 +179,28 @@ def exists(pid: int) -> bool:
     return True
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended and its parent has not taken note."""
+    return state_of(pid) == b"Z"
+
+
+def runs(pid: int) -> bool:
+    """Whether a process still does something by itself, for a signal to stop takes a moment.
+
+    One that waits within the kernel does not: it may wait for a child that has been stopped.
+    """
+    return state_of(pid) in (b"R", b"S")
+
+
+def state_of(pid: int) -> bytes:
+    """Its letter in ``/proc``; nothing if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2][:1]
+    except OSError:
+        return b""
+
+
 def reporter_of(leader: int, session_id: str) -> Process | None:
     """The fork of the session's shell that waits for a background command and reports for it; None if it has gone."""
     import psutil

@@ -13,7 +13,8 @@ Two lines, because an interrupt makes an interactive shell drop the line that it
 because then any text is allowed (heredocs, ``return``, no length limit) and syntax errors are just exit codes.
 
 A background command is sourced by a fork of the shell. The fork's parent, the reporter, is itself orphaned at once, so
-that the shell's ``jobs``, ``wait`` and ``$!`` never see it.
+that the shell's ``jobs``, ``wait`` and ``$!`` never see it. Until the reporter has told that the command has started, it holds the
+FIFO of its stdout open (not in zsh): if that comes to its end before, the reporter has died and nothing more will be told.
 
 A *report* is one line ``kind number value`` on the shell's report FIFO, which is opened by path, for reading *and* writing: so
 there is no descriptor that a user's ``exec 9>`` could break or a child could inherit, and nobody hangs once the engine is
@@ -153,7 +154,7 @@ class Writer:
             if status:
                 head += f"{self._report} - - {status};"
             return f"{head}{source} </dev/null\n{self.report_again(request)}"
-        prepare = " && ".join(self._preparation(request)) or ":"
+        prepare = " && ".join(self._preparation(request)) or f"{word} :"
         opened = f"{word} printf 'o {request.number} 0\\n' 1<>{self.directory}/report; " if request.stdin else ""
         keep = f"{self._report} - - {status}; " if status else ""
         stdin = f"{path}i" if request.stdin else "/dev/null"
@@ -163,7 +164,7 @@ class Writer:
         return (
             f"{self._save(request)}{word} export SESSIONS_COMMAND_ID={request.id}\n"
             f"if {{ {prepare}; }} 2>/dev/null; then {opened}{keep}{source};"
-            f" else {{ {prepare}; }} 2>{path}e || {self._report} d {request.number} 1 || :; fi <{stdin}\n"
+            f" else {{ {prepare}; }} 2>{path}e || {self._report} d {request.number} 1 || {word} :; fi <{stdin}\n"
             f"{self.report_again(request)}"
         )
 
@@ -195,7 +196,7 @@ class Writer:
                     f' __sessions_env="$__sessions_env export {name};" ;; esac ;; esac'
                 )
         elif names:
-            lines.append(f"__sessions_env=$({word} typeset -p {names} 2>/dev/null) || :")
+            lines.append(f"__sessions_env=$({word} typeset -p {names} 2>/dev/null) || {word} :")
         return "\n".join(lines) + "\n"
 
     def _restore(self, request: Request) -> str:
@@ -203,8 +204,8 @@ class Writer:
         unset = f"{word} unset {' '.join(request.env)};" if request.env else ""
         # By way of the old directory, since zsh's `cd -` doesn't ask $OLDPWD.
         cd = (
-            f'case $__sessions_oldpwd in ?*) {word} cd -- "$__sessions_oldpwd" || : ;; esac;'
-            f' {word} cd -- "$__sessions_pwd" || :; OLDPWD=$__sessions_oldpwd;'
+            f'case $__sessions_oldpwd in ?*) {word} cd -- "$__sessions_oldpwd" || {word} : ;; esac;'
+            f' {word} cd -- "$__sessions_pwd" || {word} :; OLDPWD=$__sessions_oldpwd;'
             if request.cwd
             else ""
         )
@@ -218,8 +219,10 @@ class Writer:
     def background(self, request: Request, status: int) -> str:
         """Starts file ``7b`` beside the shell. `status` is what ``$?`` was and shall stay."""
         word, number = self.dialect.word, request.number
+        # A reporter in zsh tells of a fork that failed, and lets DEBUG traps write to its stdout.
+        held = "/dev/null" if self.dialect.name == "zsh" else f"{self.directory}/{number}o"
         return (
-            f"( {word} . {self.directory}/{number}b ) </dev/null >/dev/null 2>&1\n"
+            f"( {word} . {self.directory}/{number}b ) </dev/null >{held} 2>/dev/null\n"
             f'{self._report} b {number} "$?" {status}\n'
         )
 
@@ -228,9 +231,9 @@ class Writer:
         word, number, path = self.dialect.word, request.number, f"{self.directory}/{request.number}"
         tell = f"{word} printf '%s {number} %s\\n'"
         to = f"1<>{self.directory}/report"
-        steps = [f"{word} export SESSIONS_COMMAND_ID={request.id}"]
+        steps = [f"{word} export SESSIONS_COMMAND_ID={request.id} >/dev/null"]  # under `set -k` it would list all
         for step in self._preparation(request):
-            steps.append(f"{step} 2>/dev/null || {{ {step} 2>{path}e; {word} exit 1; }}")
+            steps.append(f"{step} >/dev/null 2>&1 || {{ {step} >/dev/null 2>{path}e; {word} exit 1; }}")
         if status:
             steps.append(f"{self._report} - - {status}")
         source = f"{word} . {path} >{path}o 2>{path}e"
@@ -248,9 +251,11 @@ class Writer:
         # A fork of bash gives up aliases along with its interactivity.
         monitor = "\\builtin set -m\n" if self.dialect.own_group else ""
         quiet = "\\builtin set +m; \\builtin shopt -s expand_aliases\n" if self.dialect.own_group else ""
+        # What bash's `builtin exec` redirects is as before when it is done.
+        exec_ = "\\builtin unset -f exec; \\exec" if self.dialect.own_group else f"{word} exec"
         return (
             f"{monitor}{{\n{monitor}{{\n{quiet}{job}\n}} &\n"
-            f'{tell} s "$!" {to}\n'
+            f'{tell} s "$!" {to}\n{exec_} >/dev/null\n'
             f'{word} wait "$!" && {tell} e 0 {to} || {tell} e "$?" {to}\n'
             f"}} &\n"
         )

@@ -46,14 +46,17 @@ class ClosedDatabase:
 class Catalog:
     """One connection to a root's catalog. Each method is one transaction."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, copy: sqlite3.Connection | None = None) -> None:
+        """`copy`: one in memory, to use in its place."""
         self.path = path
         self.listeners: set[Callable[[], None]] = set()
         """Called after each change that this connection has made."""
         self.on_checkpoint_due: Callable[[], None] = lambda: None
         """Called when it is time for `checkpoint`."""
+        self.is_copy = copy is not None
+        """Whether what is changed here is forgotten."""
         self._writes = 0
-        self._db = connect(path)
+        self._db = connect(path) if copy is None else copy
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

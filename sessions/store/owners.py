@@ -63,6 +63,8 @@ def take_over(root: Path, engine_id: str) -> Owner | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    with contextlib.suppress(OSError):
+        os.fchmod(descriptor, 0o700)  # see `is_being_recovered`
     facts = {}
     with contextlib.suppress(ValueError):
         facts = json.loads(os.pread(descriptor, 65536, 0))
@@ -75,6 +77,14 @@ def take_over(root: Path, engine_id: str) -> Owner | None:
         os.close(descriptor)
         return None
     return Owner(engine_id, Path(run_directory), path, descriptor)
+
+
+def is_being_recovered(root: Path, engine_id: str) -> bool:
+    """Whether an engine is dead, and whoever holds its lock is cleaning up after it. The execute bit of its file says so."""
+    try:
+        return bool((root / "engines" / engine_id).stat().st_mode & 0o100)
+    except FileNotFoundError:
+        return False
 
 
 def dead_owners(root: Path) -> Iterator[Owner]:

@@ -26,6 +26,8 @@ class TranscriptReader:
         self._index = index
         self._transcript = transcript
         self._count = count or self._count_files
+        self.is_shared = count is None
+        """Whether something else may be writing these files right now."""
 
     @classmethod
     def open(cls, session_id: str, directory: Path) -> TranscriptReader:
@@ -103,6 +105,23 @@ class TranscriptReader:
         """Whether the bytes of this record, of stdout or stderr, are no longer kept."""
         return os.pread(self._index, 1, seq * RECORD_BYTES + KIND_OFFSET + 1) == bytes([GIVEN_UP])
 
+    def as_kept(self, spans: list[Span]) -> list[Span]:
+        """These spans as they are now: those whose bytes have gone since they were found are flagged. `spans` itself if none has.
+
+        A record is flagged before its bytes go, so what is not flagged once it has been read was read in time. A command's
+        oldest bytes go first: only where its first record has gone are the others looked at.
+        """
+        first = {span.number: span.seq for span in reversed(spans) if span.has_bytes and span.value != GIVEN_UP}
+        shortened = {number for number, seq in first.items() if self.is_given_up(seq)}
+        if not shortened:
+            return spans
+        return [
+            span._replace(value=GIVEN_UP)
+            if span.has_bytes and span.number in shortened and self.is_given_up(span.seq)
+            else span
+            for span in spans
+        ]
+
     def read(self, begin: int, end: int) -> bytes:
         """The transcript's bytes in ``[begin, end)``."""
         data = os.pread(self._transcript, end - begin, begin)
@@ -159,7 +178,8 @@ class Cursor:
         else:
             self.seq = max(self.seq, stop)
         self.at_end = self.seq >= count
-        return [(span.number, record) for span, record in materialise(self.reader, chosen)]
+        read = materialise_shared if self.reader.is_shared else materialise
+        return [(span.number, record) for span, record in read(self.reader, chosen)]
 
     def wants(self, span: Span) -> bool:
         if self.numbers is not None and span.number not in self.numbers:
@@ -188,6 +208,13 @@ def materialise(reader: TranscriptReader, spans: list[Span]) -> Iterator[tuple[S
             data = reader.read(run_begin, run_end)
         piece = data[span.begin - run_begin : span.end - run_begin]
         yield span, Record(span.seq, time, "stdout" if span.kind == STDOUT else "stderr", piece, owner)
+
+
+def materialise_shared(reader: TranscriptReader, spans: list[Span]) -> list[tuple[Span, Record | None]]:
+    """The same while bytes are being given up: what has gone since the spans were found is told as dropped."""
+    items = list(materialise(reader, spans))
+    now = reader.as_kept(spans)
+    return items if now is spans else materialise_shared(reader, now)
 
 
 def join(spans: list[Span]) -> Iterator[tuple[int, int]]:
@@ -288,6 +315,8 @@ def gather(reader: TranscriptReader, spans: list[Span]) -> Logs:
     dropped = sum(span.end - span.begin for span in spans if span.value == GIVEN_UP)
     runs = list(join(kept))
     output = reader.read(*runs[0]) if len(runs) == 1 else b"".join(reader.read(*run) for run in runs)
+    if (now := reader.as_kept(spans)) is not spans:
+        return gather(reader, now)  # some of it was given up meanwhile
     last_seq = spans[-1].seq if spans else -1
     kinds = {STREAM_OF[span.kind] for span in kept if span.end > span.begin}
     if len(kinds) < 2:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from ..errors import Broken
 
@@ -69,20 +72,56 @@ END;
 def connect(path: Path) -> sqlite3.Connection:
     """Open a catalog, and make its tables where there are none. `Broken` if it can't be read."""
     try:
-        db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        db = prepare(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False), path)
+    except sqlite3.DatabaseError as error:
+        raise Broken(
+            f"the catalog {path} can't be opened: {error}; is it a sessions root, and is there space?"
+        ) from error
+    return db
+
+
+def prepare(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """`path` is where its content is from. Closes it if it can't be used."""
+    try:
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA wal_autocheckpoint = 0")
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        if version > FORMAT:
+            raise Broken(f"{path} has format {version}; this version of sessions reads up to {FORMAT}: update it")
         if version < FORMAT:
             # Another engine may be doing the same: each statement is one that can be repeated. Format 1 had no spaces.
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-    except sqlite3.DatabaseError as error:
-        raise Broken(
-            f"the catalog {path} can't be opened: {error}; is it a sessions root, and is there space?"
-        ) from error
-    if version > FORMAT:
+    except BaseException:
         db.close()
-        raise Broken(f"{path} has format {version}; this version of sessions reads up to {FORMAT}: update it")
+        raise
     return db
+
+
+def copy_to_memory(path: Path) -> sqlite3.Connection:
+    """A catalog as it is now, for who only looks, where `connect` fails for want of space. Nothing is locked when this returns.
+
+    - Who opens a catalog first makes a file of 32 KiB that all share; a full disk has no room for it. Who holds the whole
+      catalog needs none. It can be held only while nobody else has it open, so no engine loses anything by it; one that is
+      opened in these milliseconds waits.
+    - Where no file at all can be made, a catalog without a write-ahead log is whole, and can be read as it is.
+    """
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    ways = [("", ""), ("", "PRAGMA locking_mode = EXCLUSIVE")]
+    if not os.path.exists(f"{path}-wal"):
+        ways.append(("?immutable=1", ""))
+    problem: sqlite3.DatabaseError | None = None
+    for how, first in ways:
+        try:
+            source = sqlite3.connect(f"file:{quote(os.fspath(path))}{how}", timeout=BUSY_SECONDS, uri=True)
+            with contextlib.closing(source):
+                source.execute(first)
+                # Raises where it may not; the copying alone would wait for ever.
+                source.execute("SELECT count(*) FROM sqlite_master")
+                source.backup(memory)
+            return prepare(memory, path)
+        except sqlite3.DatabaseError as error:
+            problem = problem or error
+    memory.close()
+    raise Broken(f"the catalog {path} can't be read: {problem}; is there space on its disk?") from problem

@@ -50,13 +50,18 @@ class SpaceTable:
         return int(row[0])
 
     def find(self, door: str, name_or_id: str) -> SpaceInfo | None:
-        """The one with this id, else the one of this name that is not destroyed."""
+        """The one with this id, else the one of this name, if it is not destroyed."""
         row = self._db.execute(
-            "SELECT * FROM spaces WHERE door = ?1 AND (id = ?2 OR (name = ?2 AND state != 'destroyed'))"
+            "SELECT * FROM spaces WHERE door = ?1 AND (id = ?2 OR name = ?2) AND state != 'destroyed'"
             " ORDER BY (id = ?2) DESC LIMIT 1",
             (door, name_or_id),
         ).fetchone()
         return space_of(row) if row else None
+
+    def is_destroyed(self, space_id: str) -> bool:
+        """False if there never was one of this id, too."""
+        query = "SELECT 1 FROM spaces WHERE id = ? AND state = 'destroyed'"
+        return self._db.execute(query, (space_id,)).fetchone() is not None
 
     def list(self, door: str | None = None, labels: Mapping[str, str] | None = None) -> list[SpaceInfo]:
         """Those that are not destroyed, oldest first."""

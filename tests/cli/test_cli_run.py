@@ -6,12 +6,13 @@ import hashlib
 import os
 import shlex
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from command_line import CommandLine, command_line, read_line
+from command_line import PROGRAM, CommandLine, command_line, read_line
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,26 @@ def test_a_session_keeps_its_state_and_begins_where_we_are(cli: CommandLine, tmp
     assert cli.tell("run", "state", "echo $PWD $COLOUR", cwd=tmp_path) == "/usr blue"
     assert cli.tell("run", "state", "--cwd", "/tmp", "-e", "COLOUR=red", "echo $PWD $COLOUR") == "/tmp red"
     assert cli.tell("run", "state", "echo $PWD $COLOUR") == "/usr blue"
+
+
+def test_a_directory_that_has_been_removed(cli: CommandLine, tmp_path: Path) -> None:
+    cli.tell("run", "elsewhere", "cd /")
+    gone = tmp_path / "gone"
+
+    def call(*arguments: str, root: str = str(cli.root)) -> tuple[int, bytes, bytes]:
+        gone.mkdir()
+        script = 'cd "$0" && rmdir "$0" && exec "$@"'
+        process = subprocess.run(
+            ["sh", "-c", script, gone, *PROGRAM, *arguments],
+            env=cli.environ | {"SESSIONS_HOME": root},
+            capture_output=True,
+        )
+        return process.returncode, process.stdout, process.stderr
+
+    told = b"error: the current directory has been removed: go to another one\n"
+    assert call("run", "begins-here", "pwd") == (2, b"", told)
+    assert call("ps", root="relative") == (2, b"", told)
+    assert call("run", "elsewhere", "pwd") == (0, b"/\n", b"")
 
 
 def test_options_stand_before_the_command(cli: CommandLine) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import sessions
 from sessions.client import address, answers, calls, events, patience
 from sessions.models import CommandInfo
 from sessions.selection import Selection
+from sessions.server.lock import locked
 from sessions.wire import SubmitCommand, from_wire, to_wire, view_command
 
 # Addresses
@@ -56,9 +59,8 @@ def test_where_address_and_token_come_from(tmp_path: Path, monkeypatch: pytest.M
     assert found.url == f"unix://{tmp_path}/serve.sock"
     (tmp_path / "token").write_text("kept\n")
     assert address.find_address(None, None, none).token is None
-    for here in ("http://127.0.0.1:1", "http://localhost:1", "https://[::1]:1"):
-        assert address.find_address(here, None, none).token == "kept"
-    assert address.find_address("http://example.org", None, none).token is None
+    for elsewhere in ("http://127.0.0.1:1", "http://localhost:1", "https://[::1]:1", "http://example.org"):
+        assert address.find_address(elsewhere, None, none).token is None
     told = {"SESSIONS_URL": "http://127.0.0.1:5", "SESSIONS_TOKEN": "told"}
     found = address.find_address(None, None, told)
     assert (found.url, found.token) == ("http://127.0.0.1:5", "told")
@@ -67,6 +69,57 @@ def test_where_address_and_token_come_from(tmp_path: Path, monkeypatch: pytest.M
     for wrong in ("two\nlines", "a b", "ä", 5):
         with pytest.raises(sessions.Invalid, match="token"):
             sessions.connect("http://127.0.0.1:1", wrong)  # type: ignore[arg-type]
+
+
+PLACES = [
+    (["http://127.0.0.1:1"], "http://127.0.0.1:1", "http://127.0.0.1:1"),
+    (["http://127.0.0.1:1"], "http://127.0.0.1:2", None),
+    (["http://127.0.0.1:1"], "https://127.0.0.1:1", None),
+    (["http://127.0.0.1:1"], "http://127.0.0.2:1", None),
+    (["http://127.0.0.1:1"], "http://[::1]:1", None),
+    (["http://127.0.0.1:80"], "http://127.0.0.1/prefix", "http://127.0.0.1/prefix"),
+    (["http://127.0.0.1:1", "http://[::1]:2"], "http://[::1]:2", "http://[::1]:2"),
+    # Who listens on the other address of the name may be somebody else.
+    (["http://127.0.0.1:1"], "http://localhost:1", "http://127.0.0.1:1"),
+    (["http://[::1]:1"], "http://localhost:1/p", "http://[::1]:1/p"),
+    (["http://127.0.0.1:1"], "http://localhost:2", None),
+    (["https://127.0.0.1:443"], "https://localhost", "https://localhost"),
+    (["http://0.0.0.0:1"], "http://127.0.0.2:1", "http://127.0.0.2:1"),
+    (["http://0.0.0.0:1"], "http://localhost:1", "http://127.0.0.1:1"),
+    (["http://0.0.0.0:1"], "http://[::1]:1", None),
+    (["http://[::]:1"], "http://[::1]:1", "http://[::1]:1"),
+    (["http://192.168.7.7:1"], "http://192.168.7.7:1", None),
+    ([], "http://127.0.0.1:1", None),
+]
+
+
+@pytest.mark.parametrize(("urls", "asked", "place"), PLACES)
+def test_the_kept_token_is_for_the_server_that_listens_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, urls: list[str], asked: str, place: str | None
+) -> None:
+    monkeypatch.setenv("SESSIONS_HOME", str(tmp_path))
+    (tmp_path / "token").write_text("kept\n")
+    with locked(tmp_path) as lock:
+        assert address.find_address(asked, None, {}).token is None, "it has not said where it listens"
+        lock.tell(urls=urls, unix=None)
+        found = address.find_address(asked, None, {})
+        assert (found.url, found.token) == (asked, None if place is None else "kept")
+        assert found.base == (place or asked) + "/v1"
+        told = (tmp_path / "serve.lock").read_bytes()
+    # One that was killed leaves what it said.
+    (tmp_path / "serve.lock").write_bytes(told)
+    assert address.find_address(asked, None, {}).token is None
+
+
+def test_a_look_at_the_lock_keeps_no_server_from_it(tmp_path: Path) -> None:
+    (tmp_path / "serve.lock").touch()
+    with open(tmp_path / "serve.lock") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        with pytest.raises(sessions.Conflict), locked(tmp_path):
+            pass
+        threading.Timer(0.02, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        with locked(tmp_path):
+            pass
 
 
 # Requests

@@ -78,6 +78,34 @@ def test_asyncio_cancels_in_its_own_way(server: ServerProcess) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.01, 0.05])
+def test_asyncio_cancels_twice(server: ServerProcess, pause: float) -> None:
+    """Its shields don't hold back a second `cancel`, which then comes while the command is being ended."""
+
+    async def main() -> None:
+        async with sessions.connect(server.http, TOKEN) as client, client.open_session() as session:
+            for _ in range(5):
+                task = asyncio.create_task(session.run("sleep 60"))
+                while not await session.list_commands(state="running"):
+                    await asyncio.sleep(0.01)
+                task.cancel()
+                await asyncio.sleep(pause)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert {command.reason for command in await session.list_commands()} == {"killed"}
+            task = asyncio.create_task(session.run("sleep 60"))
+            for _ in range(3):  # before its id has come
+                await asyncio.sleep(pause)
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert {command.reason for command in await session.list_commands()} == {"killed"}
+            assert (await session.run("echo free")).stdout == "free\n"
+
+    asyncio.run(main())
+
+
 async def test_a_connection_that_breaks_does_not_end_a_run(server: ServerProcess) -> None:
     async with sessions.connect(server.unix) as straight, straight.open_session() as session:
         async with cutting_proxy(server.http, iter(())) as proxy, sessions.connect(proxy.url, TOKEN) as client:

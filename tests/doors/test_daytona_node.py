@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
-from daytona_sdk import CHECKS, NODE_MODULES, daytona_server, names_of, needs_node, read_checks, run_node
+from sdk_runs import CHECKS, Sdk, names_of, read_checks
 
-pytestmark = needs_node
+SDK = Sdk("daytona")
+pytestmark = SDK.needs_node
+
+PROGRAM = "daytona_checks.ts"
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     place = tmp_path_factory.mktemp("daytona-node")
-    with daytona_server(place / "root", f"{os.environ['PATH']}:{NODE_MODULES / '.bin'}") as variables:
-        yield read_checks(run_node(CHECKS / "daytona_checks.ts", variables, place / "cwd"))
+    path = f"{os.environ['PATH']}:{SDK.node_modules / '.bin'}"
+    with SDK.server(place / "root", path) as variables:
+        return read_checks(SDK.run_node(CHECKS / PROGRAM, variables, place / "cwd"))
 
 
-@pytest.mark.parametrize("name", names_of("daytona_checks.ts"))
+@pytest.mark.parametrize("name", names_of(PROGRAM))
 def test_sdk(found: dict[str, str], name: str) -> None:
     assert found[name] == "ok", found[name]

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import psutil
 import pytest
-from daytona_sdk import PROGRAMS, daytona_server, needs_node, needs_python, run_node, run_python, side_by_side
+from sdk_runs import PROGRAMS, Sdk, side_by_side
+
+SDK = Sdk("daytona")
+
+
+def marks_of(name: str) -> pytest.MarkDecorator:
+    return SDK.needs_node if name.endswith(".ts") else SDK.needs_python
+
 
 STREAM = [f"daytona_seed_stream_callbacks{end}" for end in (".py", "_async.py", ".ts")]
 RETRIEVE = [f"daytona_seed_retrieve_logs{end}" for end in (".py", "_async.py", ".ts")]
-MARKED = [pytest.param(name, marks=needs_node if name.endswith(".ts") else needs_python) for name in STREAM]
-RETRIEVING = [pytest.param(name, marks=needs_node if name.endswith(".ts") else needs_python) for name in RETRIEVE]
+MARKED = [pytest.param(name, marks=marks_of(name)) for name in STREAM]
+RETRIEVING = [pytest.param(name, marks=marks_of(name)) for name in RETRIEVE]
 
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What they print. Each takes more than five seconds of sleep, so all run side by side."""
     place = tmp_path_factory.mktemp("programs")
-    chosen = [name for name in STREAM + RETRIEVE if not (needs_node if name.endswith(".ts") else needs_python).args[0]]
-    with daytona_server(place / "root") as variables:
+    chosen = [name for name in STREAM + RETRIEVE if not marks_of(name).args[0]]
+    with SDK.server(place / "root") as variables:
         calls = []
         for name in chosen:
             cwd = place / name
             cwd.mkdir()
-            calls.append((run_node if name.endswith(".ts") else run_python, PROGRAMS / name, variables, cwd))
+            run = SDK.run_node if name.endswith(".ts") else SDK.run_python
+            calls.append(partial(run, PROGRAMS / name, variables, cwd))
         results = dict(zip(chosen, side_by_side(*calls), strict=True)) if calls else {}
         assert [
             child for child in psutil.process_iter(["cmdline"]) if "RANDOM % 2" in " ".join(child.info["cmdline"] or [])

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import pytest
-from daytona_sdk import CHECKS, daytona_server, names_of, needs_python, read_checks, run_python
+from sdk_runs import BOTH, Found, Sdk, cases
 
-pytestmark = needs_python
+SDK = Sdk("daytona")
+pytestmark = SDK.needs_python
 
-FILES = ("daytona_processes.py", "daytona_terminals.py")
-CASES = [(kind, name) for kind in ("sync", "async") for file in FILES for name in names_of(file)]
+RUNS = [(kind, file) for kind in BOTH for file in ("daytona_processes.py", "daytona_terminals.py")]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     place = tmp_path_factory.mktemp("daytona")
-    results = {}
-    with daytona_server(place / "root") as variables:
-        for kind in ("sync", "async"):
-            for file in FILES:
-                printed = run_python(CHECKS / file, variables, place, kind)
-                results |= {(kind, name): told for name, told in read_checks(printed).items()}
-    return results
+    found = {}
+    with SDK.server(place / "root") as variables:
+        for run in RUNS:
+            found |= SDK.check(variables, place, [run])
+    return found
 
 
-@pytest.mark.parametrize(("kind", "name"), CASES)
-def test_sdk(found: dict[tuple[str, str], str], kind: str, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), cases(RUNS))
+def test_sdk(found: Found, kind: str, name: str) -> None:
     assert found[kind, name] == "ok", found[kind, name]

@@ -75,6 +75,7 @@ async def test_exit_ends_the_session(wire: Wire) -> None:
     for _ in range(2):
         error = await wire.run("true", 410)
         assert (error["code"], error["source"]) == ("SESSION_ENDED", "DAYTONA_DAEMON")
+        assert error["message"] == "session 's' has ended with its shell: create another one"
     (command,) = (await wire.ask("GET", wire.session))["commands"]
     path = f"{wire.session}/command/{command['id']}"
     assert (await wire.ask("POST", f"{path}/input", {"data": "x"}, 410))["code"] == "SESSION_ENDED"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -75,14 +77,60 @@ async def test_sandboxes_are_listed_by_pages(wire: Wire) -> None:
         await wire.ask("GET", f"{API}/sandbox?{query}", status=400)
 
 
+async def listed(wire: Wire, query: str, status: int = 200) -> Any:
+    found = await wire.ask("GET", f"{API}/sandbox?name=n-&{query}", status=status)
+    return [item["name"].removeprefix("n-") for item in found["items"]] if status == 200 else found
+
+
+async def test_lists_are_filtered_by_all_that_is_asked(wire: Wire) -> None:
+    """A program may delete all that is on one."""
+    for name, facts in (
+        ("c", {"snapshot": "snap", "cpu": 4}),
+        ("a", {"public": True, "target": "eu", "cpu": 2}),
+        ("b", {"cpu": 3}),
+    ):
+        made = await wire.ask("POST", f"{API}/sandbox", {"name": f"n-{name}", **facts})
+    assert await listed(wire, "snapshots=snap&snapshots=other") == ["c"]
+    assert await listed(wire, "regionIds=eu") == ["a"]
+    assert await listed(wire, "isPublic=True") == ["a"]
+    assert await listed(wire, "isPublic=false") == ["c", "b"]
+    assert await listed(wire, "isRecoverable=true") == []
+    assert await listed(wire, "minCpu=3&maxCpu=3") == ["b"]
+    assert await listed(wire, f"id={made['id'][:20].upper()}") == ["b"]
+    assert await listed(wire, "createdAtBefore=2001-01-01T00:00:00.000000%2B0000") == []
+    assert await listed(wire, "createdAtAfter=2001-01-01T00:00:00Z") == ["c", "a", "b"]
+    assert await listed(wire, "sort=name") == ["a", "b", "c"]
+    assert await listed(wire, "sort=cpu&order=desc") == ["c", "b", "a"]
+    for query in ("createdAtBefore=yesterday", "cursor=nonsense", "cursor=%5B1%2C%22x%22%5D&sort=name"):
+        await listed(wire, query, 400)
+    for query in (
+        "lastEventBefore=2001-01-01T00:00:00Z",
+        "autoDestroyAtAfter=2001-01-01T00:00:00Z",
+        "sort=lastActivityAt",
+    ):
+        assert "are not there" in (await listed(wire, query, 501))["message"]
+
+
+async def test_lists_in_another_order_have_pages(wire: Wire) -> None:
+    for name in ("b", "c", "a"):
+        await wire.ask("POST", f"{API}/sandbox", {"name": f"n-{name}"})
+    found, cursor = [], ""
+    while cursor is not None:
+        query = f"?name=n-&sort=name&order=desc&limit=1&cursor={quote(cursor)}"
+        page = await wire.ask("GET", f"{API}/sandbox{query}")
+        found += [item["name"] for item in page["items"]]
+        cursor = page["nextCursor"]
+    assert found == ["n-c", "n-b", "n-a"]
+
+
 async def test_timers_are_honoured(wire: Wire, engine: sessions.Engine) -> None:
     made = await wire.ask("POST", f"{API}/sandbox", {"autoDeleteInterval": 0})
     path = f"{API}/sandbox/{made['id']}"
     await wire.ask("POST", f"{path}/stop")
     with trio.fail_after(20):
-        while (await wire.http.get(path)).status_code == 200:
+        while (Path(engine.root) / "spaces" / made["id"]).exists():
             await trio.sleep(0.1)
-    assert not (Path(engine.root) / "spaces" / made["id"]).exists()
+    await wire.ask("GET", path, status=404)
 
 
 @pytest.mark.parametrize("path", ["/daytona/api//sandbox", "/daytona/sandbox", "/daytona/api/sandbox/"])
@@ -177,12 +225,34 @@ async def test_exec(wire: Wire) -> None:
     assert (await wire.ask("POST", path, {"command": "echo $(", "timeout": 0}))["exitCode"] != 0
 
 
+async def test_exec_has_a_shell_of_its_own(wire: Wire) -> None:
+    """What it does to its shell is done to no other, and tells of itself."""
+    path = f"{wire.toolbox}/process/execute"
+    first, second = [(await wire.ask("POST", path, {"command": "echo $$"}))["result"] for _ in range(2)]
+    assert first != second
+    assert (await wire.ask("POST", path, {"command": "trap 'echo bye' EXIT; echo on"}))["result"] == "on\nbye\n"
+    for name, code in (("KILL", 137), ("TERM", 143)):
+        assert (await wire.ask("POST", path, {"command": f"kill -{name} $$; sleep 600"}))["exitCode"] == code
+    assert (await wire.ask("POST", path, {"command": "echo $LINENO"}))["result"] == "1\n"
+
+
 async def test_code_run(wire: Wire) -> None:
     path = f"{wire.toolbox}/process/code-run"
     code = "import sys, os\nprint(sys.argv[1:], os.environ['A'])"
     found = await wire.ask("POST", path, {"code": code, "language": "python", "argv": ["x y"], "envs": {"A": "b"}})
     assert found == {"exitCode": 0, "result": "['x y'] b\n", "artifacts": {"charts": []}}
     await wire.ask("POST", path, {"code": code, "language": "cobol"}, 400)
+
+
+async def test_code_leaves_no_file_behind(wire: Wire) -> None:
+    """TypeScript is run from a file, since nothing reads it from stdin."""
+    path = f"{wire.toolbox}/process/execute"
+    fakes = "mkdir bin; for name in node tsx; do printf '#!/bin/sh\\ncat \"$1\"' >bin/$name; done; chmod +x bin/*; echo $PWD"
+    home = (await wire.ask("POST", path, {"command": fakes}))["result"].strip()
+    asked = {"code": "the code", "language": "typescript", "envs": {"PATH": f"{home}/bin:/usr/bin:/bin"}}
+    found = await wire.ask("POST", f"{wire.toolbox}/process/code-run", asked)
+    assert (found["exitCode"], found["result"]) == (0, "the code")
+    assert (await wire.ask("POST", path, {"command": "ls -A"}))["result"] == "bin\n"
 
 
 async def test_directories(wire: Wire, engine: sessions.Engine) -> None:

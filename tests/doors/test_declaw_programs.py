@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daytona_sdk import PROGRAMS
-from declaw_sdk import declaw_server, needs_python, run_python
+from sdk_runs import PROGRAMS, Sdk
+
+SDK = Sdk("declaw")
 
 
-@needs_python
+@SDK.needs_python
 def test_the_program_of_the_document(tmp_path: Path) -> None:
-    with declaw_server(tmp_path / "root") as variables:
-        printed = run_python(PROGRAMS / "declaw_seed_verbatim.py", variables, tmp_path)
+    with SDK.server(tmp_path / "root") as variables:
+        printed = SDK.run_python(PROGRAMS / "declaw_seed_verbatim.py", variables, tmp_path)
     lines = printed.splitlines()
     # Its first half needs what no version of the SDK has: its stream is no iterator.
     assert lines[0].startswith("NOT-ITERABLE: 'CommandResult' object")

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from daytona_sdk import CHECKS, names_of, read_checks, side_by_side
-from declaw_sdk import declaw_server, needs_python, run_python
+from sdk_runs import BOTH, Found, Sdk, cases
 
-pytestmark = needs_python
+SDK = Sdk("declaw")
+pytestmark = SDK.needs_python
 
 FILES = ("declaw_processes.py", "declaw_terminals.py")
-CASES = [(kind, name) for kind in ("sync", "async") for file in FILES for name in names_of(file)]
+RUNS = [(kind, file) for file in FILES for kind in BOTH]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     place = tmp_path_factory.mktemp("declaw")
-    results = {}
-    with declaw_server(place / "root") as variables:
+    found = {}
+    with SDK.server(place / "root") as variables:
         for file in FILES:
-            calls = [(run_python, CHECKS / file, variables, place, kind) for kind in ("sync", "async")]
-            for (*_, kind), printed in zip(calls, side_by_side(*calls), strict=True):
-                results |= {(str(kind), name): told for name, told in read_checks(printed).items()}
-    return results
+            found |= SDK.check(variables, place, [(kind, file) for kind in BOTH])
+    return found
 
 
-@pytest.mark.parametrize(("kind", "name"), CASES)
-def test_sdk(found: dict[tuple[str, str], str], kind: str, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), cases(RUNS))
+def test_sdk(found: Found, kind: str, name: str) -> None:
     assert found[kind, name] == "ok", found[kind, name]

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 from conftest import leftovers
 from declaw_wire import Wire, open_test_wire, open_wire  # noqa: F401
+from left_behind import named
 from served import over_tcp, served
 
 import sessions
@@ -28,6 +30,29 @@ async def test_a_silent_stream_gives_signs_of_life(wire: Wire) -> None:
     text = await wire.stream("sleep 1000", timeout=0.9)
     assert text.count(b": keepalive") >= 3
     assert text.endswith(b'event: exit\ndata: {"exit_code": 124}\n\n')
+
+
+async def test_a_stream_with_hardly_any_time_ends(wire: Wire) -> None:
+    with trio.fail_after(10):
+        text = await wire.stream("sleep 1000", timeout=1e-9)
+    assert text.endswith(b'event: exit\ndata: {"exit_code": 124}\n\n')
+    assert text.count(b": keepalive") < 100
+
+
+@pytest.mark.parametrize("way", ["waited", "streamed", "background"])
+async def test_nothing_is_left_when_an_end_in_time_is_told(wire: Wire, engine: sessions.Engine, way: str) -> None:
+    """What ignores its first signal is not left to the grace of the engine."""
+    command = "echo up; setsid sh -c \"trap '' TERM; exec sleep 1000\" & sleep 1000"
+    if way == "streamed":
+        assert b'{"exit_code": 124}' in await wire.stream(command, timeout=0.5)
+    elif way == "waited":
+        found = await wire.ask("POST", f"{wire.path}/commands", {"cmd": command, "timeout": 0.5})
+        assert found == {"stdout": "up\n", "stderr": "", "exit_code": 124}
+    else:
+        path = await wire.start(command, timeout=0.5)
+        assert (await wire.ask("GET", f"{path}/wait"))["exit_code"] == 124
+    (session,) = await engine.list_sessions(labels={"space": wire.sandbox})
+    assert named("sleep", session.id) == []
 
 
 async def test_an_answer_that_is_waited_for_gives_signs_of_life(wire: Wire) -> None:

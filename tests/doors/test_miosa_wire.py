@@ -1,73 +1,19 @@
-"""The Miosa door on the wire: tickets, both dialects of the WebSocket, errors, and who is let in."""
+"""The Miosa door on the wire: tickets, errors, machines and services, and who is let in."""
 
 from __future__ import annotations
 
-import json
-import struct
 import time
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
 import trio
-from served import TOKEN, over_tcp, port_of, served
-from websocket_client import Refused, websocket
+from miosa_wire import API, Wire, open_wire  # noqa: F401
+from served import TOKEN, over_tcp, served
+from websocket_client import Refused
 
 import sessions
-
-API = "/miosa/api/v1"
-
-
-class Wire:
-    """A client of one server, one computer and one sandbox."""
-
-    def __init__(self, http: httpx.AsyncClient, port: int, computer: str, sandbox: str) -> None:
-        self.http = http
-        self.port = port
-        self.computer = f"{API}/computers/{computer}"
-        self.sandbox = f"{API}/sandboxes/{sandbox}"
-
-    async def ask(self, method: str, path: str, body: Any = None, status: int = 200, **options: Any) -> Any:
-        """The JSON of an answer that must have this status."""
-        answer = await self.http.request(method, path, **({"json": body} if body is not None else {}), **options)
-        assert answer.status_code == status, (answer.status_code, answer.text)
-        assert answer.headers["content-type"] == "application/json"
-        return answer.json()
-
-    async def start(self, command: str, **fields: Any) -> str:
-        """The URL that the ticket is good for."""
-        told = await self.ask("POST", f"{self.computer}/exec/stream", {"command": command, **fields}, 202)
-        assert set(told) == {"ticket", "expires_at", "stream_url"}
-        assert 55 < told["expires_at"] - time.time() <= 60
-        assert told["stream_url"] == f"{self.computer}/exec/stream/events?ticket={told['ticket']}"
-        return str(told["stream_url"])
-
-    async def events(
-        self, url: str, token: bool = False, method: str = "GET", body: Any = None
-    ) -> list[tuple[str, Any]]:
-        """All of a stream that must end well."""
-        headers = {"Accept": "text/event-stream", **({} if token else {"Authorization": ""})}
-        async with self.http.stream(method, url, headers=headers, json=body) as answer:
-            assert answer.status_code == 200
-            assert answer.headers["content-type"].startswith("text/event-stream")
-            text = (await answer.aread()).decode("ascii")
-        assert text.endswith("\n\n")
-        frames = [frame.split("\n") for frame in text.split("\n\n") if frame and not frame.startswith(":")]
-        return [(event.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for event, data in frames]
-
-    def spawn(self, query: str, *subprotocols: str, token: str | None = TOKEN) -> Any:
-        headers = [("Authorization", f"Bearer {token}")] if token else []
-        return websocket(self.port, f"{self.computer}/exec/stream?{query}", headers, subprotocols)
-
-
-@pytest.fixture
-async def wire(engine: sessions.Engine) -> AsyncIterator[Wire]:
-    async with served(engine) as addresses, over_tcp(addresses, timeout=60) as http:
-        computer = (await http.post(f"{API}/computers", json={"name": "c"})).json()["id"]
-        sandbox = (await http.post(f"{API}/sandboxes", json={})).json()["id"]
-        yield Wire(http, port_of(addresses), computer, sandbox)
 
 
 async def test_a_ticket_is_read_from_the_beginning(wire: Wire, engine: sessions.Engine) -> None:
@@ -94,7 +40,7 @@ async def test_a_ticket_is_good_once_and_for_its_computer(wire: Wire) -> None:
     assert len(await wire.events(url)) == 2
     for headers in (stranger, {}):  # the server's token is no ticket
         error = await wire.ask("GET", url, status=401, headers=headers)
-        assert error["error"]["code"] in ("UNAUTHORIZED", "INVALID_TICKET")
+        assert error["error"]["code"] == "INVALID_TICKET"
 
 
 async def test_a_ticket_runs_out(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,63 +68,43 @@ async def test_a_stopped_computer_starts_nothing(wire: Wire) -> None:
     assert refused.value.status == 409
 
 
-async def test_the_binary_dialect(wire: Wire) -> None:
-    query = "command=sh&args=-c&args=" + quote("cat; echo $A,$B >&2; exit 7") + "&env=A%3D1%3D2&env=B%3Dx%20y&cwd=/usr"
-    async with wire.spawn(query, "miosa-exec-v1") as socket:
-        assert socket.subprotocol == "miosa-exec-v1"
-        await socket.send(b"\x00in \xff\n")
-        assert await socket.receive() == b"\x01in \xff\n"
-        await socket.send(b"\x09what is this?")
-        await socket.send(b"\x05\x00\x28\x00\x64")  # a size, which has no terminal
-        # There is no message for the end of the input, so the program must be told in another way.
-    async with wire.spawn(query.replace("cat", "true"), "miosa-exec-v1") as socket:
-        found = await socket.rest()
-    assert found == [b"\x021=2,x y\n", b"\x03" + struct.pack(">I", 7)]
-    assert socket.closed == (1000, "")
+async def test_nothing_is_left_when_a_timeout_is_told(wire: Wire) -> None:
+    nap = f"sleep {time.time_ns() % 10**9 + 10**6}"
+    tree = f"trap '' TERM; setsid {nap} & {nap}; {nap}"
+    began = trio.current_time()
+    assert (await wire.ask("POST", f"{wire.sandbox}/exec", {"command": tree, "timeout": 1}))["exit_code"] == 124
+    left = await wire.ask("POST", f"{wire.sandbox}/exec", {"command": f"pgrep -f '^{nap}'"})
+    assert (left["stdout"], trio.current_time() - began < 30) == ("", True)
 
 
-async def test_the_binary_dialect_on_a_terminal(wire: Wire) -> None:
-    query = "tty=true&rows=30&cols=90&command=" + quote("stty size; read x; stty size; exit 300")
-    async with wire.spawn(query, "miosa-exec-v1") as socket:
-        assert await socket.receive() == b"\x0130 90\r\n"
-        await socket.send(b"\x05" + struct.pack(">HH", 40, 100))
-        await socket.send(b"\x00go\n")
-        found = await socket.rest()
-    assert b"40 100" in b"".join(found)
-    assert found[-1] == b"\x03" + struct.pack(">I", 300 % 256)
+async def test_a_service_is_stopped_with_its_computer(wire: Wire) -> None:
+    made = await wire.ask("POST", f"{wire.computer}/services", {"name": "s", "command": "echo $$; sleep 602"}, 201)
+    assert (made["status"], made["command"]) == ("running", "echo $$; sleep 602")
+    await wire.ask("POST", f"{wire.computer}/stop")
+    assert (await wire.ask("GET", f"{wire.computer}/services/{made['id']}"))["status"] == "stopped"
 
 
-async def test_a_browser_brings_the_token_as_a_subprotocol(wire: Wire) -> None:
-    async with wire.spawn("command=echo+hi", "miosa-exec-v1", f"bearer.{TOKEN}", token=None) as socket:
-        assert socket.subprotocol == "miosa-exec-v1"
-        assert await socket.rest() == [b"\x01hi\n", b"\x03\0\0\0\0"]
-    for offered in (["miosa-exec-v1", "bearer.wrong"], ["miosa-exec-v1"], [TOKEN]):
-        with pytest.raises(Refused) as refused:
-            async with wire.spawn("command=true", *offered, token=None):
-                pass
-        assert refused.value.status == 401
+async def test_requests_at_once_are_one_after_the_other(wire: Wire, engine: sessions.Engine) -> None:
+    services = f"{wire.computer}/services"
+    told: list[httpx.Response] = []
 
+    async def ask(path: str, body: Any, **headers: str) -> None:
+        told.append(await wire.http.post(path, json=body, headers=headers))
 
-async def test_the_json_dialect(wire: Wire) -> None:
-    async with wire.spawn("command=" + quote("printf '\\xff\\xe2\\x82'; echo é >&2; exit 3")) as socket:
-        frames = [json.loads(frame) for frame in await socket.rest()]
-    assert frames[-1] == {"type": "exit", "code": 3}
-    texts = {name: "".join(f["data"] for f in frames[:-1] if f["type"] == name) for name in ("stdout", "stderr")}
-    assert texts == {"stdout": "\ufffd\ufffd", "stderr": "é\n"}
-    for query in ("command=", "", "command=true&rows=x", "command=true&env=%7B", "command=true&env=%5B%5D"):
-        with pytest.raises(Refused) as refused:
-            async with wire.spawn(query):
-                pass
-        assert refused.value.status == 400
+    async def ask_often(path: str, body: Any, **headers: str) -> list[Any]:
+        told.clear()
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(partial(ask, path, body, **headers))
+        return sorted(answer.status_code for answer in told)
 
-
-async def test_a_client_that_vanishes_leaves_nothing(wire: Wire, engine: sessions.Engine) -> None:
-    async with wire.spawn("command=" + quote("trap '' TERM; sleep 600 & echo up; sleep 600")) as socket:
-        assert json.loads(await socket.receive())["data"] == "up\n"
-    (command,) = await engine.list_commands()
-    with trio.fail_after(20):
-        await command.wait()
-    assert (command.reason, command.exit_code) == ("killed", 137)
+    assert await ask_often(services, {"name": "s", "command": "sleep 603"}) == [201] + [409] * 7
+    (made,) = [answer.json() for answer in told if answer.status_code == 201]
+    await wire.ask("POST", f"{services}/{made['id']}/stop")
+    assert await ask_often(f"{services}/{made['id']}/start", {}) == [200] * 8
+    assert len([command for command in await engine.list_commands() if command.state != "finished"]) == 1
+    assert await ask_often(f"{API}/sandboxes", {}, **{"Idempotency-Key": "one"}) == [201] * 8
+    assert len({answer.json()["id"] for answer in told}) == 1
 
 
 async def test_a_blocking_call_is_kept_alive(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,33 +173,6 @@ async def test_errors_are_what_clients_read(wire: Wire) -> None:
     assert error["error"]["code"] == "UNAUTHORIZED"
     await wire.ask("POST", f"{API}/computers", {"name": "x", "setup_file": "y"}, 501)
     await wire.ask("POST", f"{wire.computer}/start", {"env": {"A": "b"}}, 501)
-
-
-async def test_too_many_streams(engine: sessions.Engine) -> None:
-    """Nothing is started for one that is too many, and no ticket is used up."""
-    async with served(engine, followers=1) as addresses, over_tcp(addresses, timeout=60) as http:
-        computer = (await http.post(f"{API}/computers", json={"name": "c"})).json()["id"]
-        sandbox = (await http.post(f"{API}/sandboxes", json={})).json()["id"]
-        path = f"{API}/computers/{computer}/exec/stream"
-        ticket = (await http.post(path, json={"command": "echo hi"})).json()["stream_url"]
-        headers = [("Authorization", f"Bearer {TOKEN}")]
-        async with websocket(port_of(addresses), f"{path}?command=cat", headers):
-            answers = (
-                await http.post(f"{API}/sandboxes/{sandbox}/exec/stream", json={"command": "true"}),
-                await http.get(ticket),
-            )
-            for error in answers:
-                assert (error.status_code, error.json()["error"]["code"]) == (429, "RATE_LIMITED")
-                assert error.json()["retry_after"] == 1
-            with pytest.raises(Refused) as refused:
-                async with websocket(port_of(addresses), f"{path}?command=cat", headers):
-                    pass
-            assert refused.value.status == 429
-        assert [command.text for command in await engine.list_commands()] == ["echo hi", "cat"]
-        with trio.fail_after(20):
-            while (told := await http.get(ticket)).status_code == 429:
-                await trio.sleep(0.02)
-        assert "hi" in told.text
 
 
 async def test_machines_outlive_the_server(engine: sessions.Engine) -> None:

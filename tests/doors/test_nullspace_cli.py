@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from nullspace_sdk import CLI, needs_sdk, nullspace_server, run_cli
+from sdk_runs import Sdk
 
-pytestmark = needs_sdk
+SDK = Sdk("nullspace")
+CLI = SDK.python.with_name("nullspace")
+pytestmark = SDK.needs_python
 
 
 class Cli:
@@ -23,7 +25,16 @@ class Cli:
         self.machine = ""
 
     def run(self, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        done = run_cli(self.variables, *arguments, stdin=stdin)
+        """The exit code of ``nullspace machine ...``, and what it says."""
+        done = subprocess.run(
+            [str(CLI), "machine", *arguments],
+            env={**os.environ, **self.variables, "COLUMNS": "200"},
+            cwd=self.variables["HOME"],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         return done.returncode, done.stdout, done.stderr
 
     def json(self, *arguments: str) -> Any:
@@ -34,7 +45,7 @@ class Cli:
 
 @pytest.fixture(scope="module")
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    with nullspace_server(tmp_path_factory.mktemp("nullspace") / "root") as variables:
+    with SDK.server(tmp_path_factory.mktemp("nullspace") / "root") as variables:
         cli = Cli(variables)
         cli.machine = cli.json("create", "--env", "WHO=me", "--json")["id"]
         yield cli

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from daytona_sdk import PROGRAMS, side_by_side
-from nullspace_sdk import needs_sdk, nullspace_server, run_python
+from functools import partial
 
-pytestmark = needs_sdk
+import pytest
+from sdk_runs import PROGRAMS, Sdk, side_by_side
+
+SDK = Sdk("nullspace")
+pytestmark = SDK.needs_python
 
 
 @pytest.fixture(scope="module")
@@ -14,8 +16,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """What they print, by name. They run side by side, since both sleep for seconds."""
     place = tmp_path_factory.mktemp("programs")
     names = ["nullspace_seed.py", "nullspace_seed_async.py"]
-    with nullspace_server(place / "root") as variables:
-        results = side_by_side(*[(run_python, PROGRAMS / name, variables, place) for name in names])
+    with SDK.server(place / "root") as variables:
+        results = side_by_side(*[partial(SDK.run_python, PROGRAMS / name, variables, place) for name in names])
         assert list((place / "root" / "spaces").iterdir()) == []
     return {name: text.splitlines() for name, text in zip(names, results, strict=True)}
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from daytona_sdk import CHECKS, names_of, read_checks, side_by_side
-from nullspace_sdk import needs_sdk, nullspace_server, run_python
+from sdk_runs import BOTH, Found, Sdk, cases
 
-pytestmark = needs_sdk
+SDK = Sdk("nullspace")
+pytestmark = SDK.needs_python
 
 FILES = ("nullspace_machines.py", "nullspace_processes.py", "nullspace_streams.py", "nullspace_terminals.py")
-CASES = [(kind, name) for kind in ("sync", "async") for file in FILES for name in names_of(file)]
+RUNS = [(kind, file) for kind in BOTH for file in FILES]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     place = tmp_path_factory.mktemp("nullspace")
-    results = {}
-    with nullspace_server(place / "root") as variables:
-        for kind in ("sync", "async"):
-            calls = [(run_python, CHECKS / file, variables, place, kind) for file in FILES]
-            for printed in side_by_side(*calls):
-                results |= {(kind, name): told for name, told in read_checks(printed).items()}
-    return results
+    found = {}
+    with SDK.server(place / "root") as variables:
+        for kind in BOTH:
+            found |= SDK.check(variables, place, [(kind, file) for file in FILES])
+    return found
 
 
-@pytest.mark.parametrize(("kind", "name"), CASES)
-def test_sdk(found: dict[tuple[str, str], str], kind: str, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), cases(RUNS))
+def test_sdk(found: Found, kind: str, name: str) -> None:
     assert found[kind, name] == "ok", found[kind, name]

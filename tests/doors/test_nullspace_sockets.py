@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import trio
-from conftest import leftovers
+from left_behind import named
 from nullspace_wire import Channel, Wire, open_test_wire, open_wire  # noqa: F401
 from websocket_client import Refused
-from wsproto.events import BytesMessage, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
 import sessions
+from sessions.doors.nullspace import channel as nullspace_channel
 
 
 async def until_exit(channel: Channel, id: str) -> tuple[int, str, str]:
@@ -60,9 +61,6 @@ async def test_a_command_is_killed(wire: Wire, named: dict[str, Any]) -> None:
 
 
 async def test_a_killed_command_leaves_nothing(wire: Wire, engine: sessions.Engine) -> None:
-    await wire.run("true")
-    (session,) = await engine.list_sessions(labels={"space": wire.machine})
-    known = {process.pid for process in leftovers({session.id})}
     async with wire.channel() as channel:
         await channel.send(
             "exec_start", id="a", command="trap '' TERM; setsid sleep 600 & echo up; sleep 600", shell=True
@@ -71,7 +69,8 @@ async def test_a_killed_command_leaves_nothing(wire: Wire, engine: sessions.Engi
         await channel.expect("exec_stdout")
         await channel.send("exec_kill", id="a")
         await channel.expect("exec_exit")
-        assert {process.pid for process in leftovers({session.id})} - known == set()
+        (session,) = await engine.list_sessions(labels={"space": wire.machine})
+        assert named("sleep", session.id) == []
 
 
 async def test_several_commands_on_one_socket(wire: Wire) -> None:
@@ -135,6 +134,8 @@ async def test_what_is_wrong_is_answered_and_the_socket_goes_on(wire: Wire) -> N
             error = await channel.expect("error")
             assert (error["id"], error["code"]) == ("e", code), (kind, fields)
             assert error["message"]
+        await channel.send("exec_start", id="\ud800", command="true")
+        assert await until_exit(channel, "\ud800") == (0, "", "")
         await channel.send("exec_start", id="f", command="nosuch")
         code, _, err = await until_exit(channel, "f")
         assert code == 127
@@ -188,6 +189,47 @@ async def test_a_client_that_leaves_ends_nothing(wire: Wire) -> None:
         while (logs := await wire.ask("GET", f"{wire.path}/processes/1/logs"))["exit_code"] is None:
             await trio.sleep(0.02)
     assert (logs["exit_code"], logs["stdout"]) == (0, "up\ngot it\n")
+
+
+WAITS = "until test -e go; do sleep 0.02; done; wc -c"
+"""A program that begins to read when it is told to."""
+
+
+async def count_input(wire: Wire, pid: int) -> str:
+    """Let that program read, and return what it has counted once it has ended."""
+    await wire.run("touch go")
+    with trio.fail_after(10):
+        while (logs := await wire.ask("GET", f"{wire.path}/processes/{pid}/logs"))["exit_code"] is None:
+            await trio.sleep(0.02)
+    return str(logs["stdout"]).strip()
+
+
+async def test_input_outlives_its_client(wire: Wire) -> None:
+    """What was sent is given to its program, and its end too, although the client has left by then."""
+    async with wire.channel() as channel:
+        await channel.send("exec_start", id="exec_90adcc8f", command=WAITS, shell=True)
+        pid = (await channel.expect("exec_started"))["pid"]
+        for _ in range(20):
+            await channel.send("exec_stdin", id="exec_90adcc8f", data="x" * 60_000)
+        await channel.send("exec_stdin_close", id="exec_90adcc8f")
+        await channel.socket._send(CloseConnection(code=1000))
+        assert await channel.receive() is None
+    assert await count_input(wire, pid) == "1200000"
+
+
+async def test_a_socket_stays_open_for_input(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that tells of nothing is not closed before the program has taken what it was given."""
+    monkeypatch.setattr(nullspace_channel, "LINGER_SECONDS", 0.1)
+    pid = int((await wire.start(WAITS)).rpartition("/")[2])
+    async with wire.channel() as channel:
+        for _ in range(20):
+            await channel.send("exec_stdin", id="a", pid=pid, data="x" * 60_000)
+        await channel.send("exec_stdin_close", id="a", pid=pid)
+        with trio.move_on_after(0.5) as waiting:
+            assert await channel.receive(), "closed before its input was taken"
+        assert waiting.cancelled_caught
+        assert await count_input(wire, pid) == "1200000"
+        assert await channel.rest() == []
 
 
 async def test_upgrades_are_refused(wire: Wire) -> None:
@@ -284,6 +326,17 @@ async def test_a_terminal(wire: Wire) -> None:
         }
         assert await channel.rest() == []
     assert await wire.ask("GET", f"{wire.path}/pty") == []
+
+
+async def test_input_for_no_terminal_says_so(wire: Wire) -> None:
+    async with wire.channel("pty") as channel:
+        await channel.send("pty_input", id="p", data="x")
+        assert await channel.expect("error") == {
+            "type": "error",
+            "id": "p",
+            "message": "session_id is missing",
+            "code": "invalid_request",
+        }
 
 
 async def test_text_of_a_terminal_is_never_split(wire: Wire) -> None:

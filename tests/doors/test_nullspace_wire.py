@@ -54,6 +54,12 @@ async def test_wrong_machines_are_refused(wire: Wire, body: object) -> None:
     assert (await wire.ask("POST", API, body, 400))["code"] == "invalid_request"
 
 
+async def test_a_number_that_is_none_in_json_is_refused(wire: Wire) -> None:
+    """It would be told as Infinity, which strict clients can't read."""
+    answer = await wire.http.post(API, content=b'{"metadata": {"a": 1e999}}')
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+
+
 async def test_leases(wire: Wire) -> None:
     lease = await wire.ask("POST", f"{wire.path}/timeout", {"timeout_ms": 60_000})
     assert (lease["timeout_ms"], lease["timeout_action"]) == (60_000, "destroy")
@@ -78,7 +84,7 @@ async def test_lists(wire: Wire) -> None:
     found = await wire.ask("GET", f"{API}?limit=1")
     assert [item["id"] for item in found["items"]] == [wire.machine]
     assert (found["next_token"], found["has_next"]) == (None, False)
-    for query in ("limit=0", "limit=x", "metadata=nonsense", "metadata=[]"):
+    for query in ("limit=0", "limit=x", "metadata=nonsense", "metadata=[]", "metadata=" + "[" * 5000):
         assert (await wire.ask("GET", f"{API}?{query}", status=400))["code"] == "invalid_request"
 
 

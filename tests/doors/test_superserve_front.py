@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +19,6 @@ import trio
 from served import TOKEN, over_tcp, over_unix, rest_of, served
 from server_process import TOKEN as OTHER_TOKEN
 from server_process import server_process
-from superserve_sdk import proxied
 
 import sessions
 from sessions.doors.superserve.door import HOSTS
@@ -157,6 +157,17 @@ def exported(root: Path, *arguments: str) -> dict[str, str]:
     lines = [shlex.split(line) for line in done.stdout.splitlines()]
     assert all(line[0] == "export" for line in lines)
     return dict(line[1].split("=", 1) for line in lines)
+
+
+def proxied(variables: Mapping[str, str]) -> httpx.Client:
+    """A client that goes by the front for all that is not on this machine."""
+    names = ("HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            patch.delenv(name)
+        for name in names:
+            patch.setenv(name, variables[name])
+        return httpx.Client(timeout=30)
 
 
 def check(variables: dict[str, str]) -> None:

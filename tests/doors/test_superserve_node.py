@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from daytona_sdk import read_checks
-from superserve_sdk import CHECKS, needs_node, run_node, superserve_server
+from sdk_runs import CHECKS, Sdk, names_of, read_checks
 
-pytestmark = needs_node
+SDK = Sdk("superserve")
+pytestmark = SDK.needs_node
 
-PROGRAM = CHECKS / "superserve_checks.mjs"
-NAMES = [line.split()[1][:-2] for line in PROGRAM.read_text().splitlines() if line.startswith("  async node_")]
+PROGRAM = "superserve_checks.mjs"
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     place = tmp_path_factory.mktemp("superserve-node")
-    with superserve_server(place / "root") as variables:
-        return read_checks(run_node(PROGRAM, variables, place / "cwd"))
+    with SDK.server(place / "root") as variables:
+        return read_checks(SDK.run_node(CHECKS / PROGRAM, variables, place / "cwd"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names_of(PROGRAM))
 def test_sdk(found: dict[str, str], name: str) -> None:
     assert found[name] == "ok", found[name]

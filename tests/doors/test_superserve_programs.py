@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from daytona_sdk import run
-from superserve_sdk import PROGRAMS, PYTHON, needs_python, superserve_server
+from sdk_runs import PROGRAMS, Sdk
 
-pytestmark = needs_python
+SDK = Sdk("superserve")
+pytestmark = SDK.needs_python
 
 
 @pytest.mark.parametrize("way", ["front", "bridge"])
 def test_seed(tmp_path: Path, way: str) -> None:
-    with superserve_server(tmp_path / "root") as variables:
+    with SDK.server(tmp_path / "root") as variables:
         if way == "front":
             variables = {**variables, "SUPERSERVE_NO_BRIDGE": "1"}
         else:
@@ -22,7 +21,7 @@ def test_seed(tmp_path: Path, way: str) -> None:
             key = variables["SUPERSERVE_API_KEY"]
             data = url.removesuffix("/superserve")
             variables = {"SUPERSERVE_BASE_URL": url, "SUPERSERVE_API_KEY": key, "SUPERSERVE_DATA_URL": data}
-        printed = run([PYTHON, PROGRAMS / "superserve_seed.py"], {**variables, "PATH": os.environ["PATH"]}, tmp_path)
+        printed = SDK.run_python(PROGRAMS / "superserve_seed.py", variables, tmp_path)
     lines = printed.splitlines()
     assert len([line for line in lines if line.startswith("PASS ")]) == 13
     assert [line for line in lines if line.startswith("FAIL ")] == []

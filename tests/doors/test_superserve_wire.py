@@ -105,7 +105,7 @@ async def test_refusals_of_the_control_plane(wire: Wire) -> None:
     await wire.ask("GET", "/sandboxes?limit=x", status=400)
     await wire.ask("PUT", "/sandboxes", {}, 405)
     await wire.ask("GET", "/nothing", status=404)
-    for path in ("/templates", "/snapshots/x", "/sandboxes/x/preview-ports/80/token"):
+    for path in ("/templates", "/snapshots", "/snapshots/x", "/sandboxes/x/preview-ports/80/token"):
         await wire.ask("GET", path, status=501)
     answer = await wire.exec({}, "/superserve.boxd.v1.DesktopService/Screenshot")
     assert (answer.status_code, answer.json()["error"]["code"]) == (501, "not_implemented")
@@ -211,7 +211,7 @@ async def test_exec_answers(wire: Wire) -> None:
         ({"command": "no-such-program", "args": ["x"]}, 127),
         ({"command": "/etc/passwd", "args": []}, 126),
         ({"command": "/", "args": []}, 126),
-        ({"command": "true", "working_dir": "/nowhere"}, 126),
+        ({"command": "true", "working_dir": "/nowhere"}, 127),
     ):
         found = (await wire.exec(body)).json()
         assert (found["exit_code"], found["stdout"], found["truncated"]) == (code, "", False)
@@ -264,6 +264,27 @@ async def test_commands_end_with_their_clients(wire: Wire, engine: sessions.Engi
     with trio.fail_after(10):
         while [command.reason for command in await engine.list_commands()] != ["killed", "killed"]:
             await trio.sleep(0.05)
+
+
+async def test_a_client_that_goes_is_noticed_behind_unread_input(wire: Wire, engine: sessions.Engine) -> None:
+    async with wire.connect() as socket:
+        await socket.send_text('{"command": "echo up; exec sleep 646"}')
+        assert await socket.receive() == b"\1up\n"
+        with trio.fail_after(30):
+            for _ in range(60):
+                await socket.send(bytes(1 << 18))
+    (command,) = await engine.list_commands()
+    with trio.fail_after(30):
+        assert (await command.wait()).reason == "killed"
+
+
+async def test_a_wrong_token_is_told_what_is_missing(wire: Wire) -> None:
+    for headers in ({}, {"X-Access-Token": "wrong"}, {"X-API-Key": TOKEN}):
+        answer = await wire.bare.post("/exec", json={"command": "true"}, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
+        assert "access token of that sandbox" in answer.json()["error"]["message"]
+    error = await wire.http.get("/superserve/sandboxes", headers={"X-API-Key": "wrong"})
+    assert "this server asks for its token" in error.json()["error"]["message"]
 
 
 async def test_a_server_that_ends_tells_its_clients(engine: sessions.Engine) -> None:

@@ -83,6 +83,9 @@ def running(things: Things) -> Iterator[Case]:
                 yield f"{name} {option} {value!r}", Invalid, verb, ("true",), {option: value, **how}, (f"{option}={value!r}", "pass")
         for value in (5, None, ["x"]):
             yield f"{name} stdin {value!r}", Invalid, verb, ("true",), {"stdin": value, **how}, (type(value).__name__, "pass bytes or str")
+    for flag in ("in_shell", "detach"):
+        yield f"run_async {flag}", Invalid, run_async, ("true",), {flag: "no"}, (f"{flag}='no'", "True or False")
+    yield "run check", Invalid, run, ("true",), {"check": "no"}, ("check='no'", "True or False")
     yield "detach in_shell", Conflict, run_async, ("true",), {"detach": True, "in_shell": True}, ("detach", "in_shell", "leave out")
     for callback in ("on_stdout", "on_stderr"):
         yield f"run {callback}", Invalid, run, ("echo a; echo b >&2",), {callback: 5}, (callback, "5")
@@ -152,7 +155,7 @@ async def complaint(things: Things, case: Case) -> str | None:
         with trio.fail_after(10):
             answer = await verb(*arguments, **options)
     except Exception as caught:
-        if type(caught) is not error:
+        if not isinstance(caught, error) or caught.code != error.code:  # the code tells Expired from NotFound
             return f"raised {caught!r}, not {error.__name__}"
         if missing := [words for words in told if words not in str(caught)]:
             return f"says {str(caught)!r}, not {missing}"

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from conftest import joined, leftovers, open_descriptors, read_all
 from killed_program import killed_program
 
 import sessions
+from sessions.opening import recover_apart
 from sessions.store.owners import Owner, take_over
 
 LIMITS = sessions.Limits(kill_grace_seconds=0.5)
@@ -294,3 +296,44 @@ async def test_a_directory_whose_name_is_no_text_is_refused(
     assert (await session.run("cd caf* && echo on")).stdout == "on\n"
     assert (await session.run("echo still")).stdout == "still\n"
     assert [one.id for one in await engine.list_sessions()] == [session.id]
+
+
+# One cleans up, others come
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("verb", ["create_session", "get_session", "open_engine"])
+async def test_whoever_comes_while_another_cleans_up_waits_for_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    async with sessions.open_engine(root) as engine:
+        await make_dead(root, "build")
+        begun, go_on = trio.Event(), threading.Event()
+
+        def recover_slowly(root: Path, owner: Owner) -> None:
+            trio.from_thread.run_sync(begun.set)
+            go_on.wait(PATIENCE_SECONDS)
+            recover_apart(root, owner)
+
+        monkeypatch.setattr("sessions.opening.recover_apart", recover_slowly)
+        states = []
+
+        async def come() -> None:
+            match verb:
+                case "create_session":
+                    await engine.create_session("build")
+                    states.append("lost")
+                case "get_session":
+                    states.append((await engine.get_session("build")).state)
+                case "open_engine":
+                    async with sessions.open_engine(root) as other:
+                        states.extend(session.state for session in await other.list_sessions())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.list_sessions)
+            await begun.wait()
+            nursery.start_soon(come)
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            assert states == []
+            go_on.set()
+        assert states == ["lost"]

@@ -9,6 +9,9 @@ import trio
 from conftest import joined, read_all
 
 import sessions
+from sessions.store.reading import Cursor, TranscriptReader, gather, last_lines, select
+from sessions.store.records import STDOUT
+from sessions.store.transcript import Transcript
 
 
 async def until_logged(command: sessions.Command, output: bytes) -> None:
@@ -134,3 +137,43 @@ async def test_who_reacts_to_its_creation_gets_a_session_that_works(engine: sess
             await engine.create_session("new")
     assert [result.stdout for result in results] == ["on\n"]
     assert (await engine.get_session("new")).state == "closed"
+
+
+# Bytes that are given up while they are read
+
+
+@pytest.mark.parametrize("how", ["follow", "logs", "tail"])
+async def test_bytes_that_go_while_they_are_read_are_told_not_shown_as_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """As when another process shortens its log between a look at the index and the read of the bytes."""
+    transcript = Transcript("0000000000", tmp_path)
+    reader = TranscriptReader.open("0000000000", tmp_path)
+    try:
+        for letter in (b"a", b"b", b"c"):
+            transcript.append(1, STDOUT, letter * 8192)
+        read = TranscriptReader.read
+
+        def read_too_late(reader: TranscriptReader, begin: int, end: int) -> bytes:
+            monkeypatch.undo()
+            transcript.give_up(1, 0, 8192)
+            return read(reader, begin, end)
+
+        monkeypatch.setattr(TranscriptReader, "read", read_too_late)
+        if how == "follow":
+            records = [record for _, record in Cursor(reader, None, None, 0).read() if record is not None]
+            assert [(record.stream, record.dropped_bytes) for record in records] == [
+                ("dropped", 8192),
+                ("stdout", 0),
+                ("stdout", 0),
+            ]
+            output = joined(records)
+        else:
+            spans = list(select(reader, 1, 0, 3)) if how == "logs" else last_lines(reader, 1, 0, 3, None, 5)
+            logs = gather(reader, spans)
+            assert logs.dropped_bytes == 8192
+            output = logs.output
+        assert output == b"b" * 8192 + b"c" * 8192
+    finally:
+        reader.close()
+        transcript.close()

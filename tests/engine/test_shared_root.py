@@ -12,6 +12,7 @@ from conftest import leftovers, open_descriptors, read_all
 from other_engine import ECHO, Other, in_another_process, in_this_process
 
 import sessions
+from sessions.models import SessionInfo
 
 
 @pytest.fixture(params=[in_this_process, in_another_process])
@@ -185,3 +186,17 @@ async def test_watchers_in_all_engines_see_the_same_events(other: Other, engine:
         for position, event in enumerate(seen[:-1]):
             async with third.watch(after=event.seq) as events:
                 assert await anext(events) == seen[position + 1]
+
+
+async def test_a_session_that_another_engine_deletes_while_sessions_are_listed_is_left_out(
+    engine: sessions.Engine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sessions.open_engine(root) as other:
+        gone, kept = await other.create_session(), await other.create_session()
+
+        async def delete_meanwhile(info: SessionInfo) -> None:
+            if info.id == gone.id:
+                await other.delete_session(gone.id)
+
+        monkeypatch.setattr(engine.archive, "check_owner", delete_meanwhile)
+        assert [session.id for session in await engine.list_sessions()] == [kept.id]

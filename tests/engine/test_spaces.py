@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -46,6 +50,17 @@ async def test_spaces_do_not_see_each_other(spaces: Spaces, space: Space) -> Non
     assert spaces.list("door", {"a": "b"}) == [space]
     with pytest.raises(sessions.Conflict, match="one"):
         await spaces.create("door", "three", name="one")
+
+
+async def test_a_space_without_a_home_is_none(spaces: Spaces) -> None:
+    """It would hold its name for ever, as one that is being made."""
+    homes = Path(spaces.engine.root) / "spaces"
+    homes.write_text("in the way")
+    with pytest.raises(sessions.Broken, match="one"):
+        await spaces.create("door", "one", name="name")
+    homes.unlink()
+    assert spaces.list("door") == []
+    assert (await spaces.create("door", "two", name="name")).state == "started"
 
 
 async def test_process_numbers_are_never_used_again(engine: sessions.Engine, space: Space) -> None:
@@ -115,6 +130,31 @@ async def test_a_paused_space_stands_still(space: Space) -> None:
     await command.kill()
 
 
+async def test_who_has_hidden_in_a_space_is_found(spaces: Spaces, space: Space) -> None:
+    """By a session of its own, two forks and an empty environment; one of another space's stays."""
+    pids = []
+    for one in (await spaces.create("door", "other"), space):
+        session = await one.create_session("s")
+        await session.run("(env -i setsid bash -c 'sleep 600 & echo $! >pid' &)")
+        with trio.fail_after(30):
+            while not (path := Path(one.info.home) / "pid").exists() or not path.read_text():
+                await trio.sleep(0.01)
+        pids.append(psutil.Process(int(path.read_text())))
+    other, hidden = pids
+    with trio.fail_after(30):
+        while hidden.parent().name() == "bash":  # which ends
+            await trio.sleep(0.01)
+    await space.pause()
+    with trio.fail_after(30):
+        while hidden.status() != psutil.STATUS_STOPPED:
+            await trio.sleep(0.01)
+    await space.resume()
+    assert hidden.status() != psutil.STATUS_STOPPED
+    await space.delete()
+    assert not hidden.is_running() or hidden.status() == psutil.STATUS_ZOMBIE
+    assert other.status() == psutil.STATUS_SLEEPING
+
+
 async def test_a_paused_space_can_be_deleted(space: Space) -> None:
     session = await space.create_session("s")
     await session.run_async("sleep 600")
@@ -171,3 +211,105 @@ async def test_a_process_that_kills_its_shell_kills_no_other(space: Space) -> No
     await space.delete()
     assert leftovers({base.id}) == []
     assert other.state == "finished"
+
+
+@pytest.mark.parametrize("end", ["stop", "pause", "delete"])
+async def test_nothing_is_opened_in_a_space_that_is_about_to_rest(
+    engine: sessions.Engine, space: Space, end: str
+) -> None:
+    """Whoever had begun to wait while it was started would open it behind its end, where nobody looks for it."""
+    session = await space.create_session("s")
+    command = await session.run_async("trap '' TERM; echo on; sleep 600")
+    await command.wait_for("on", timeout=30)
+    refused: list[str] = []
+
+    async def ask(what: str) -> None:
+        with pytest.raises(sessions.Conflict, match="start it first"):
+            await {
+                "session": lambda: space.create_session("late"),
+                "terminal": lambda: space.create_terminal("late"),
+                "process": lambda: space.start_process("sleep 600"),
+            }[what]()
+        refused.append(what)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(getattr(space, end))
+        while space.state == "started":
+            await trio.lowlevel.checkpoint()
+        for what in ("session", "terminal", "process"):
+            nursery.start_soon(ask, what)
+    assert sorted(refused) == ["process", "session", "terminal"]
+    found = await engine.list_sessions(labels={"space": "one"})
+    assert {one.labels["session"] for one in found if one.state == "open"} <= {"s"}
+
+
+async def test_a_space_is_ended_though_its_user_deleted_parts_of_it(engine: sessions.Engine, space: Space) -> None:
+    terminal = await space.create_terminal("t")
+    gone = await space.create_session("gone")
+    await terminal.send_input("exit\n")
+    await terminal.wait()
+    for session_id in (terminal.session_id, gone.id):
+        await (await engine.get_session(session_id)).close()
+        await engine.delete_session(session_id)
+    session = await space.create_session("s")
+    await session.run_async("sleep 600")
+    await space.delete()
+    assert leftovers({session.id}) == []
+    assert not Path(space.info.home).exists()
+
+
+async def test_a_name_may_look_like_the_id_of_one_that_has_gone(spaces: Spaces, space: Space) -> None:
+    await space.delete()
+    other = await spaces.create("door", "two", name=space.id)
+    assert spaces.get("door", space.id) is other
+
+
+async def test_homes_of_half_deleted_spaces_are_removed_later(root: Path) -> None:
+    async with sessions.open_engine(root) as engine, open_spaces(engine) as spaces:
+        for space_id in ("kept", "cut"):
+            space = await spaces.create("door", space_id)
+            (Path(space.info.home) / "file").touch()
+        space._move("delete")  # and then its server was killed
+    async with sessions.open_engine(root) as engine, open_spaces(engine) as spaces:
+        with trio.fail_after(30):
+            while (root / "spaces" / "cut").exists():
+                await trio.sleep(0.01)
+        assert (root / "spaces" / "kept" / "file").exists()
+
+
+def test_a_home_with_read_only_directories_is_removed() -> None:
+    """Caches of packages have them. Root may do everything, so this is tried as somebody else."""
+    program = """
+import os, sys
+from pathlib import Path
+from sessions.space import remove_home
+if os.getuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+home = Path(sys.argv[1])
+outside = home.parent / "outside"
+(home / "go" / "mod").mkdir(parents=True); outside.mkdir(); outside.chmod(0o555)
+(home / "go" / "mod" / "file").touch(); (home / "link").symlink_to(outside)
+(home / "go" / "mod").chmod(0o555); (home / "go").chmod(0o555)
+remove_home(str(home))
+assert not home.exists()
+assert outside.stat().st_mode & 0o777 == 0o555
+"""
+    with tempfile.TemporaryDirectory() as place:  # below directories that all may enter
+        os.chmod(place, 0o777)
+        done = subprocess.run([sys.executable, "-c", program, f"{place}/home"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+async def test_a_look_that_fails_ends_nothing(spaces: Spaces, space: Space) -> None:
+    """Of a full disk, say: the next look may do better."""
+    looked = []
+
+    async def look(space: Space) -> None:
+        looked.append(space)
+        if len(looked) == 1:
+            raise sessions.Broken("the disk is full")
+
+    spaces.looks["door"] = look
+    with trio.fail_after(30):
+        while len(looked) < 2:
+            await trio.sleep(0.05)

@@ -19,14 +19,15 @@ ORDER = """
     arguments selection callbacks
     running recorder pumping stopping hearing workshop shells live restarting closing live_terminal
     archive reading_logs following streams waiting command terminal recent echoing session
-    recovery retention engine spaces opening
-    doors.open_streams doors.requests doors.operations doors.telling doors.rendering
-    doors.following_logs doors.streaming doors.fields doors.accounts doors.outcomes doors.kept_alive doors.terminal_sockets
+    recovery retention engine space spaces opening
+    doors.open_streams doors.requests doors.operations doors.telling doors.rendering doors.pages
+    doors.following_logs doors.passing_on doors.streaming doors.fields doors.refusals doors.dialects doors.accounts
+    doors.outcomes doors.starting doors.endings doors.own_shells doors.kept_alive doors.terminal_sockets doors.waiting_input
     doors.native.ranges doors.native.sessions doors.native.commands doors.native.run doors.native.follow doors.native.logs doors.native.terminals
     doors.native.events
     doors.native.metrics doors.native.openapi doors.native.door
     doors.daytona.versions doors.daytona.frames doors.daytona.errors doors.daytona.views doors.daytona.routing
-    doors.daytona.sandboxes doors.daytona.sessions doors.daytona.follow doors.daytona.run
+    doors.daytona.listing doors.daytona.sandboxes doors.daytona.sessions doors.daytona.follow doors.daytona.run
     doors.daytona.terminals doors.daytona.attach doors.daytona.door
     doors.declaw.errors doors.declaw.lifetimes doors.declaw.routing doors.declaw.sandboxes doors.declaw.events doors.declaw.streams
     doors.declaw.terminals doors.declaw.commands doors.declaw.stdio doors.declaw.door

@@ -51,13 +51,14 @@ def test_example(program: str, shown: str | None, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     env = {**os.environ, "SESSIONS_HOME": str(tmp_path / "root"), "HOME": str(home), "PYTHONWARNINGS": "error"}
-    with server(env) if "sessions.connect()" in program else contextlib.nullcontext():
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=home, env=env, capture_output=True, text=True, timeout=60
-        )
-    assert (done.returncode, done.stderr) == (0, "")
     assert shown is not None, "show what the program prints in a ```text block below it"
-    assert same(shown, done.stdout), done.stdout
+    with server(env) if "sessions.connect()" in program else contextlib.nullcontext():
+        for _ in range(2):  # who runs it again finds no name of the first time in his way
+            done = subprocess.run(
+                [sys.executable, "-c", program], cwd=home, env=env, capture_output=True, text=True, timeout=60
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            assert same(shown, done.stdout), done.stdout
 
 
 def test_there_are_examples() -> None:

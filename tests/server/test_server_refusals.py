@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import struct
 from collections.abc import AsyncIterator
+from functools import partial
 
+import psutil
 import pytest
 import trio
 from served import TOKEN, connect, get, over_tcp, over_unix, raw, rest_of, served, upgrade
@@ -286,3 +291,74 @@ async def test_nonsense(addresses: Addresses) -> None:
     ):
         assert b"engine_id" not in answer
         assert b" 200 " not in answer
+
+
+UNREADABLE = [
+    (b"nonsense\r\n\r\n", 400, "invalid"),
+    (b"GET /v1/health HTTP/1.1\r\n\r\n", 400, "invalid"),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "invalid"),
+    (get("/v1/sessions", "Transfer-Encoding: chunked").replace(b"GET", b"POST", 1) + b"zz\r\n", 400, "invalid"),
+    (get("/v1/health", "Content-Length: 5", "Content-Length: 6"), 400, "invalid"),
+    (get("/v1/health", "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n", 400, "invalid"),
+    (get("/v1/health", "Transfer-Encoding: gzip"), 501, "not_implemented"),
+    # More than is read at once, without an end.
+    (b"GET / HTTP/1.1\r\nX: " + b"y" * 4_000_000, 431, "headers_too_large"),
+]
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), UNREADABLE)
+async def test_what_can_not_be_read_is_refused_like_all_else(
+    addresses: Addresses, request_: bytes, status: int, code: str
+) -> None:
+    head, _, body = (await raw(addresses, request_)).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0].startswith(b"HTTP/1.1 %d" % status)
+    assert {b"content-type: application/json", b"x-content-type-options: nosniff"} <= set(lines)
+    assert b"connection: close" in head.lower()
+    assert json.loads(body)["error"]["code"] == code
+
+
+async def test_who_still_sends_gets_the_refusal(addresses: Addresses) -> None:
+    """Closed over what has not been read, the connection would be reset under its answer."""
+    async with await connect(addresses) as stream, trio.open_nursery() as nursery:
+        await stream.send_all(b"GET / HTTP/1.1\r\nX: " + b"y" * 100_000)
+        nursery.start_soon(partial(stream.send_all, b"y" * 8_000_000))
+        assert (await rest_of(stream)).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("path", ["/server/loopback", "/server/superserve-front"])
+async def test_other_methods_of_the_servers_own_paths(addresses: Addresses, path: str) -> None:
+    async with over_tcp(addresses) as client:
+        for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"):
+            answer = await client.request(method, path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+            assert answer.headers["content-type"] == "application/json"
+            if method != "HEAD":
+                assert answer.json()["error"]["code"] == "method_not_allowed"
+        for other in (f"{path}/", path.replace("/", "%2f", 2).replace("%2f", "/", 1), "/server", "/"):
+            answer = await client.post(other)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), other
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_websocket_whose_client_has_gone_gives_its_descriptor_back(
+    engine: sessions.Engine, reset: bool
+) -> None:
+    # Far beyond the end of this test, for a ping would find it out.
+    async with served(engine, heartbeat_seconds=600.0) as addresses, engine.open_session() as session:
+        command = await session.run_async("head -c 20000000 /dev/zero; sleep 1000")
+        quiet = await session.run_async("sleep 1000")
+        before = psutil.Process().num_fds()
+        clients = []
+        for path in [f"/v1/commands/{one.id}/follow" for one in (command, quiet)] * 3:
+            client = await connect(addresses)
+            clients.append(client)
+            await client.send_all(upgrade(path))
+            assert (await client.receive_some()).startswith(b"HTTP/1.1 101 ")
+        for client in clients:
+            if reset:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.socket.close()
+        with trio.fail_after(30):
+            while psutil.Process().num_fds() > before:
+                await trio.sleep(0.01)

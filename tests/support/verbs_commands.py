@@ -248,3 +248,15 @@ async def what_is_pruned_has_expired(subject: Subject) -> None:
             with pytest.raises(sessions.Expired, match=command.id):
                 await verb()
         assert (await running.logs()).output == b"kept\n"
+
+
+@check
+async def who_follows_what_is_pruned_is_told(subject: Subject) -> None:
+    async with subject.session() as session:
+        # More than fits into a connection, so that the end is not on its way already.
+        command = await (await session.run_async("head -c 20000000 /dev/zero")).wait()
+        with pytest.raises(sessions.Expired, match=command.id):
+            async with command.follow() as records:
+                await subject.host.prune(keep_bytes=0)
+                async for _ in records:
+                    pass

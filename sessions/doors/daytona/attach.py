@@ -118,5 +118,5 @@ class Client(TerminalSocket):
 
 ROWS: Final = [
     Row("GET", "process/pty/create-connect", socket=create),
-    Row("GET", "process/pty/*/connect", socket=connect),
+    Row("GET", "process/pty/{pty}/connect", socket=connect),
 ]

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Scope
 
 from ...errors import NotFound, SessionsError
 from ...spaces import Spaces
+from ..dialects import running
 from ..open_streams import Streams
 from ..requests import json_response
 from . import attach, follow, run, sessions, terminals
@@ -26,15 +27,17 @@ async def home(call: Call) -> ASGIApp:
 
 
 TOOLBOX: Final = Table(
-    rows=[
-        Row("GET", "work-dir", home),
-        Row("GET", "user-home-dir", home),
-        *run.ROWS,
-        *sessions.ROWS,
-        *follow.ROWS,
-        *attach.ROWS,
-        *terminals.ROWS,
-    ],
+    rows=running(
+        [
+            Row("GET", "work-dir", home),
+            Row("GET", "user-home-dir", home),
+            *run.ROWS,
+            *sessions.ROWS,
+            *follow.ROWS,
+            *attach.ROWS,
+            *terminals.ROWS,
+        ]
+    ),
     absent={
         "files": "files",
         "git": "git operations",

@@ -12,45 +12,39 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ...errors import Broken, Busy, Closed, Conflict, Expired, Invalid, NotFound, SessionsError, TimedOut
+from ..fields import WrongBody
+from ..refusals import Codes
+from ..refusals import Refusal as Refusal
 from ..rendering import rfc3339
-from ..requests import to_bytes, to_json
+from ..requests import json_response
 
 Source: TypeAlias = Literal["DAYTONA_API", "DAYTONA_DAEMON"]
 
-CODES: Final[list[tuple[type[SessionsError], str]]] = [
-    (Invalid, "BAD_REQUEST"),
-    (Expired, "GONE"),
-    (NotFound, "NOT_FOUND"),
-    (Conflict, "CONFLICT"),
-    (Busy, "TOO_MANY_REQUESTS"),
-    (Closed, "GONE"),
-    (TimedOut, "REQUEST_TIMEOUT"),
-    (Broken, "SERVICE_UNAVAILABLE"),
-]
-CODES_OF_STATUS: Final = {
-    400: "BAD_REQUEST",
-    401: "UNAUTHORIZED",
-    403: "FORBIDDEN",
-    404: "NOT_FOUND",
-    405: "METHOD_NOT_ALLOWED",
-    408: "REQUEST_TIMEOUT",
-    413: "PAYLOAD_TOO_LARGE",
-    501: "NOT_IMPLEMENTED",
-    503: "SERVICE_UNAVAILABLE",
-}
-
-
-class Refusal(SessionsError):
-    """An answer that has a status and a code of its own."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.answer_status = status
-        self.answer_code = code
-
-
-def bad_body(message: str) -> Refusal:
-    return Refusal(400, "INVALID_REQUEST_BODY", message)
+CODES: Final = Codes(
+    [
+        (WrongBody, 400, "INVALID_REQUEST_BODY"),
+        (Invalid, 400, "BAD_REQUEST"),
+        (Expired, 410, "GONE"),
+        (NotFound, 404, "NOT_FOUND"),
+        (Conflict, 409, "CONFLICT"),
+        (Busy, 429, "TOO_MANY_REQUESTS"),
+        (Closed, 410, "GONE"),
+        (TimedOut, 408, "REQUEST_TIMEOUT"),
+        (Broken, 503, "SERVICE_UNAVAILABLE"),
+    ],
+    {
+        400: "BAD_REQUEST",
+        401: "UNAUTHORIZED",
+        403: "FORBIDDEN",
+        404: "NOT_FOUND",
+        405: "METHOD_NOT_ALLOWED",
+        408: "REQUEST_TIMEOUT",
+        413: "PAYLOAD_TOO_LARGE",
+        501: "NOT_IMPLEMENTED",
+        503: "SERVICE_UNAVAILABLE",
+    },
+    "INTERNAL_SERVER_ERROR",
+)
 
 
 def session_ended(message: str) -> Refusal:
@@ -65,16 +59,9 @@ def not_here(what: str) -> Refusal:
     )
 
 
-def status_and_code(error: SessionsError) -> tuple[int, str]:
-    if isinstance(error, Refusal):
-        return error.answer_status, error.answer_code
-    code = next((code for kind, code in CODES if isinstance(error, kind)), None)
-    return error.status, code or CODES_OF_STATUS.get(error.status, "INTERNAL_SERVER_ERROR")
-
-
 def error_answer(scope: Scope, source: Source, path: str, error: SessionsError) -> Response:
     """`path` is that below the part of the URL that says whose it is."""
-    status, code = status_and_code(error)
+    status, code = CODES.find(error)
     body = {
         "statusCode": status,
         "message": str(error),
@@ -84,4 +71,4 @@ def error_answer(scope: Scope, source: Source, path: str, error: SessionsError) 
         "path": path,
         "method": scope.get("method", "GET"),
     }
-    return Response(to_bytes(to_json(body) + "\n"), status, media_type="application/json")
+    return json_response(body, status)

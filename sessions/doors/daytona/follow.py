@@ -14,11 +14,11 @@ import trio
 from starlette.websockets import WebSocket
 
 from ...command import Command
-from ...following import Follower
 from ...models import Record
-from ..following_logs import PIECE_BYTES, collect
+from ..following_logs import PIECE_BYTES
 from ..open_streams import OpenStream, ServerCloses, Streams
 from ..operations import Disconnected, while_connected
+from ..passing_on import pass_on
 from ..streaming import GOING_AWAY, NORMAL_CLOSURE, cut, say_goodbye
 from .frames import FRAME_BYTES, Framer, runs
 from .routing import Call, Row
@@ -56,18 +56,12 @@ class LogSocket:
         await say_goodbye(self._socket, code, "the server is about to end" if code != NORMAL_CLOSURE else None)
 
     async def _follow(self, stream: OpenStream) -> None:
-        follower = Follower(None, late=False)
-        try:
-            follower.add_commands(self._command.archive, self._command.session_id, [self._command.info], None)
-            over = False
-            while not over:
-                found = await self._streams.wait_aloud(partial(collect, follower), trio.lowlevel.checkpoint)
-                assert found is not None
-                records, ended, over = found
-                await self._send(records, stream)
-                over = over or ended is not None
-        finally:
-            follower.close()
+        await pass_on(
+            self._command,
+            None,
+            lambda read: self._streams.wait_aloud(read, trio.lowlevel.checkpoint),
+            lambda records: self._send(records, stream),
+        )
 
     async def _replay(self, stream: OpenStream) -> None:
         """What is there now."""

@@ -9,10 +9,11 @@ from typing import Any, Final
 import trio
 from starlette.types import ASGIApp
 
+from ...arguments import NoDirectory
 from ...command import Command
-from ...errors import Invalid
 from ...reading_logs import read_logs
 from ...selection import Selection
+from ..own_shells import in_own_shell
 from ..requests import json_response
 from .errors import Refusal
 from .routing import Call, Row
@@ -30,9 +31,8 @@ async def execute(call: Call) -> ASGIApp:
     text = body.needed_text("command")
     if not text.strip():
         raise Refusal(400, "BAD_REQUEST", "the command is empty")
-    return await run(
-        call, text, cwd=body.text("cwd"), env=body.texts("envs"), timeout=body.seconds("timeout"), stdin=False
-    )
+    cwd, env, timeout = body.text("cwd"), body.texts("envs"), body.seconds("timeout")
+    return await run(call, in_own_shell(text), cwd=cwd, env=env, timeout=timeout, stdin=False)
 
 
 async def run(
@@ -48,9 +48,7 @@ async def run(
     """Run it to its end. After `timeout` seconds it is killed, with all that it started, and the answer says so."""
     try:
         _, command = await call.space.start_process(ONE_STREAM + text, cwd=cwd, env=env, stdin=stdin)
-    except Invalid as error:
-        if not str(error).startswith("cwd"):
-            raise
+    except NoDirectory as error:
         return json_response({"exitCode": CANNOT_START, "result": str(error), **facts})
     until = trio.current_time() + timeout if timeout is not None else float("inf")
     if await call.streams.wait_aloud(command.wait, trio.lowlevel.checkpoint, until) is None:

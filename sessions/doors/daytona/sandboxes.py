@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,19 +11,18 @@ from starlette.types import ASGIApp
 
 from ...models import SpaceInfo
 from ...spaces import Space
+from ..fields import Fields
 from ..requests import json_response
 from .errors import Refusal, not_here
-from .routing import DOOR, Body, Call, Row, Table
+from .listing import ROWS as LISTING
+from .routing import DOOR, Call, Row, Table
 from .views import KEPT, SIZES, delete_after, stop_after, view_sandbox
 
-PAGE: Final = 100
-MOST: Final = 200
-"""Sandboxes on one page of a list."""
 INTEGERS: Final = ("autoPauseInterval", "autoArchiveInterval", "ttlMinutes", *SIZES)
 
 
 def find(call: Call) -> Space:
-    return call.spaces.get(DOOR, call.ids[0])
+    return call.spaces.get(DOOR, call.ids["sandbox"])
 
 
 def show(call: Call, info: SpaceInfo) -> ASGIApp:
@@ -53,7 +51,7 @@ async def create(call: Call) -> ASGIApp:
     return show(call, space.info)
 
 
-def read_fact(body: Body, name: str) -> str | int | None:
+def read_fact(body: Fields, name: str) -> str | int | None:
     if name in INTEGERS:
         return body.integer(name)
     return body.flag(name) or None if name == "public" else body.text(name)
@@ -61,57 +59,6 @@ def read_fact(body: Body, name: str) -> str | int | None:
 
 async def get(call: Call) -> ASGIApp:
     return show(call, find(call).info)
-
-
-async def show_page(call: Call) -> ASGIApp:
-    wanted = read_labels(call.first("labels"))
-    found = [space.info for space in call.spaces.list(DOOR, wanted) if is_wanted(call, space.info)]
-    limit = read_count(call, "limit", PAGE)
-    begin = next((place for place, info in enumerate(found) if mark(info) > call.first("cursor")), len(found))
-    page = found[begin : begin + min(limit, MOST)]
-    more = begin + len(page) < len(found)
-    items = [view_sandbox(info, call.base_url) for info in page]
-    return json_response({"items": items, "nextCursor": mark(page[-1]) if more and page else None})
-
-
-def mark(info: SpaceInfo) -> str:
-    """Its place in the list, which is ordered by age."""
-    return f"{info.created_at:020.6f}-{info.id}"
-
-
-def read_count(call: Call, name: str, otherwise: int) -> int:
-    text = call.first(name)
-    if not text:
-        return otherwise
-    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
-        raise Refusal(400, "BAD_REQUEST", f"{name}: expected a whole number from 1, not {text!r}")
-    return int(text)
-
-
-def read_labels(text: str) -> dict[str, str]:
-    try:
-        labels = json.loads(text) if text else {}
-    except ValueError:
-        labels = None
-    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
-        raise Refusal(400, "BAD_REQUEST", "labels: expected a JSON object of texts")
-    return labels
-
-
-def is_wanted(call: Call, info: SpaceInfo) -> bool:
-    """Whether it is what the query asks for. `name` is the beginning of one."""
-    states = call.query.get("states")
-    if states and info.state not in states:
-        return False
-    if not info.name.lower().startswith(call.first("name").lower()) or not info.id.startswith(call.first("id")):
-        return False
-    for name, parameter in (("cpu", "Cpu"), ("memory", "MemoryGiB"), ("disk", "DiskGiB")):
-        size = info.facts.get(name, SIZES[name])
-        if size < read_count(call, f"min{parameter}", 1) and call.first(f"min{parameter}"):
-            return False
-        if call.first(f"max{parameter}") and size > read_count(call, f"max{parameter}", 1):
-            return False
-    return True
 
 
 async def delete(call: Call) -> ASGIApp:
@@ -164,7 +111,7 @@ def setter(change: Callable[[Space, int], None]) -> Callable[[Call], Any]:
     """The answer of a path that ends with the number to set."""
 
     async def answer(call: Call) -> ASGIApp:
-        space, text = find(call), call.ids[1]
+        space, text = find(call), call.ids["value"]
         if not text.removeprefix("-").isdecimal() or len(text) > 9:
             raise Refusal(400, "BAD_REQUEST", f"expected a whole number, not {text!r}")
         change(space, int(text))
@@ -179,32 +126,36 @@ def keep(name: str) -> Callable[[Space, int], None]:
 
 async def set_public(call: Call) -> ASGIApp:
     space = find(call)
-    space.change(facts={"public": call.ids[1].lower() == "true"})
+    space.change(facts={"public": call.ids["value"].lower() == "true"})
     return show(call, space.info)
 
 
 CONTROL: Final = Table(
     rows=[
         Row("POST", "sandbox", create),
-        Row("GET", "sandbox", show_page),
-        Row("GET", "sandbox/*", get),
-        Row("DELETE", "sandbox/*", delete),
-        Row("POST", "sandbox/*/start", start),
-        Row("POST", "sandbox/*/stop", stop),
-        Row("POST", "sandbox/*/pause", pause),
-        Row("PUT", "sandbox/*/labels", set_labels),
-        Row("GET", "sandbox/*/toolbox-proxy-url", toolbox_url),
-        Row("POST", "sandbox/*/last-activity", touch),
-        Row("POST", "sandbox/*/autostop/*", setter(lambda space, value: space.change(stop_after=stop_after(value)))),
+        *LISTING,
+        Row("GET", "sandbox/{sandbox}", get),
+        Row("DELETE", "sandbox/{sandbox}", delete),
+        Row("POST", "sandbox/{sandbox}/start", start),
+        Row("POST", "sandbox/{sandbox}/stop", stop),
+        Row("POST", "sandbox/{sandbox}/pause", pause),
+        Row("PUT", "sandbox/{sandbox}/labels", set_labels),
+        Row("GET", "sandbox/{sandbox}/toolbox-proxy-url", toolbox_url),
+        Row("POST", "sandbox/{sandbox}/last-activity", touch),
         Row(
             "POST",
-            "sandbox/*/autodelete/*",
+            "sandbox/{sandbox}/autostop/{value}",
+            setter(lambda space, value: space.change(stop_after=stop_after(value))),
+        ),
+        Row(
+            "POST",
+            "sandbox/{sandbox}/autodelete/{value}",
             setter(lambda space, value: space.change(delete_after=delete_after(value))),
         ),
-        Row("POST", "sandbox/*/autopause/*", setter(keep("autoPauseInterval"))),
-        Row("POST", "sandbox/*/autoarchive/*", setter(keep("autoArchiveInterval"))),
-        Row("POST", "sandbox/*/ttl/*", setter(keep("ttlMinutes"))),
-        Row("POST", "sandbox/*/public/*", set_public),
+        Row("POST", "sandbox/{sandbox}/autopause/{value}", setter(keep("autoPauseInterval"))),
+        Row("POST", "sandbox/{sandbox}/autoarchive/{value}", setter(keep("autoArchiveInterval"))),
+        Row("POST", "sandbox/{sandbox}/ttl/{value}", setter(keep("ttlMinutes"))),
+        Row("POST", "sandbox/{sandbox}/public/{value}", set_public),
     ],
     absent={
         "snapshots": "snapshots",
@@ -212,15 +163,15 @@ CONTROL: Final = Table(
         "secret": "secrets",
         "docker-registry": "registries",
         "object-storage": "uploads to object storage",
-        "sandbox/*/snapshot": "snapshots",
-        "sandbox/*/backup": "backups",
-        "sandbox/*/archive": "archives",
-        "sandbox/*/fork": "forks",
-        "sandbox/*/resize": "changes of size",
-        "sandbox/*/ports": "previews of ports",
-        "sandbox/*/ssh-access": "SSH accesses",
-        "sandbox/*/network-settings": "network settings",
-        "sandbox/*/telemetry": "telemetry",
-        "sandbox/*/secrets": "secrets",
+        "sandbox/{sandbox}/snapshot": "snapshots",
+        "sandbox/{sandbox}/backup": "backups",
+        "sandbox/{sandbox}/archive": "archives",
+        "sandbox/{sandbox}/fork": "forks",
+        "sandbox/{sandbox}/resize": "changes of size",
+        "sandbox/{sandbox}/ports": "previews of ports",
+        "sandbox/{sandbox}/ssh-access": "SSH accesses",
+        "sandbox/{sandbox}/network-settings": "network settings",
+        "sandbox/{sandbox}/telemetry": "telemetry",
+        "sandbox/{sandbox}/secrets": "secrets",
     },
 )

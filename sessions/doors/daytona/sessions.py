@@ -34,7 +34,7 @@ MOST_BYTES: Final = 64 << 20
 
 
 def session_of(call: Call) -> Session:
-    name = call.ids[0]
+    name = call.ids["session"]
     if name == ENTRYPOINT:
         raise Refusal(400, "BAD_REQUEST", f"the session {ENTRYPOINT!r} is the sandbox's own")
     if name == BASE:
@@ -43,9 +43,9 @@ def session_of(call: Call) -> Session:
 
 
 async def command_of(call: Call) -> Command:
-    session, command_id = session_of(call), call.ids[1]
+    session, command_id = session_of(call), call.ids["command"]
     if command_id.partition("-")[0] != session.id:
-        raise NotFound(f"session {call.ids[0]!r} has no command {command_id!r}")
+        raise NotFound(f"session {call.ids['session']!r} has no command {command_id!r}")
     return await (await call.spaces.engine.get_command(command_id)).refresh()
 
 
@@ -65,7 +65,7 @@ async def view(name: str, session: Session) -> dict[str, Any]:
 
 
 async def show(call: Call) -> ASGIApp:
-    return json_response(await view(call.ids[0], session_of(call)))
+    return json_response(await view(call.ids["session"], session_of(call)))
 
 
 async def show_all(call: Call) -> ASGIApp:
@@ -77,7 +77,7 @@ async def show_all(call: Call) -> ASGIApp:
 async def delete(call: Call) -> ASGIApp:
     session_of(call)
     with trio.CancelScope(shield=True):  # half closed is no state to be left in
-        await call.space.close_session(call.ids[0])
+        await call.space.close_session(call.ids["session"])
     return Response(status_code=204)
 
 
@@ -92,13 +92,13 @@ async def execute(call: Call) -> ASGIApp:
     session, body = session_of(call), call.body
     text = body.needed_text("command")
     run_async = body.flag("runAsync") or body.flag("async")
-    labels = {"space": call.space.id, "door": DOOR, "session": call.ids[0]}
+    labels = {"space": call.space.id, "door": DOOR, "session": call.ids["session"]}
     if body.flag(SILENT):
         labels[SILENT] = "true"
     try:
         command = await session.run_async(text, in_shell=True, stdin=run_async, labels=labels)
-    except Closed as error:
-        raise session_ended(str(error)) from None
+    except Closed:
+        raise session_ended(f"session {call.ids['session']!r} has ended with its shell: create another one") from None
     if run_async:
         return json_response({"cmdId": command.id}, 202)
     # Nothing can be sent before the status is known, however long that takes.
@@ -172,7 +172,7 @@ async def send_input(call: Call) -> ASGIApp:
     data = check_input(text if text.endswith("\n") else text + "\n")
     session = session_of(call)
     if session.state not in ("open", "stalled"):
-        raise session_ended(f"session {call.ids[0]!r} has ended, and command {command.id} with it")
+        raise session_ended(f"session {call.ids['session']!r} has ended, and command {command.id} with it")
     completed = Refusal(410, "COMMAND_ALREADY_COMPLETED", f"command {command.id} is finished: it reads no more input")
     if command.state == "finished":
         raise completed
@@ -199,16 +199,16 @@ async def show_logs(call: Call) -> ASGIApp:
     return Response(logs, media_type="text/plain")
 
 
-COMMAND: Final = "process/session/*/command/*"
+COMMAND: Final = "process/session/{session}/command/{command}"
 
 ROWS: Final = [
     Row("GET", "process/session/entrypoint", no_entrypoint),
     Row("GET", "process/session/entrypoint/logs", no_entrypoint),
     Row("POST", "process/session", create),
     Row("GET", "process/session", show_all),
-    Row("GET", "process/session/*", show),
-    Row("DELETE", "process/session/*", delete),
-    Row("POST", "process/session/*/exec", execute),
+    Row("GET", "process/session/{session}", show),
+    Row("DELETE", "process/session/{session}", delete),
+    Row("POST", "process/session/{session}/exec", execute),
     Row("GET", COMMAND, show_command),
     Row("GET", f"{COMMAND}/logs", show_logs),
     Row("POST", f"{COMMAND}/input", send_input),

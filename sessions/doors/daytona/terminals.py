@@ -50,9 +50,9 @@ def ptys_of(space: Space) -> dict[str, Pty]:
 
 
 def find_pty(call: Call) -> Pty:
-    pty = ptys_of(call.space).get(call.ids[0])
+    pty = ptys_of(call.space).get(call.ids["pty"])
     if pty is None:
-        raise NotFound(f"PTY session {call.ids[0]!r} not found")
+        raise NotFound(f"PTY session {call.ids['pty']!r} not found")
     return pty
 
 
@@ -134,7 +134,7 @@ async def resize(call: Call) -> ASGIApp:
 ROWS: Final = [
     Row("GET", "process/pty", show_all),
     Row("POST", "process/pty", create),
-    Row("GET", "process/pty/*", show),
-    Row("DELETE", "process/pty/*", kill),
-    Row("POST", "process/pty/*/resize", resize),
+    Row("GET", "process/pty/{pty}", show),
+    Row("DELETE", "process/pty/{pty}", kill),
+    Row("POST", "process/pty/{pty}/resize", resize),
 ]

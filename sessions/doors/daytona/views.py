@@ -16,6 +16,8 @@ NEVER_RAN: Final = -1
 """The exit code of a command that ended without one: its shell ended before its turn came."""
 SIZES: Final = {"cpu": 1, "gpu": 0, "memory": 1, "disk": 3}
 """What a sandbox that did not ask for a size shows. Nothing is limited to it."""
+TARGET: Final = "local"
+"""Where a sandbox is that asked for no place."""
 KEPT: Final = (
     "snapshot",
     "user",
@@ -42,7 +44,7 @@ def view_sandbox(info: SpaceInfo, base_url: str) -> dict[str, Any]:
         # Nothing here keeps a process from the network, and who asked for it should see so.
         "networkBlockAll": False,
         "kvm": False,
-        "target": facts.get("target", "local"),
+        "target": facts.get("target", TARGET),
         **{name: facts.get(name, size) for name, size in SIZES.items()},
         "toolboxProxyUrl": f"{base_url}/toolbox",
         "state": info.state,

@@ -6,23 +6,26 @@ Whatever has been started is never answered with an error: clients would start i
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
-import trio
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from ...arguments import check_text
 from ...command import Command
 from ...decoding import TextDecoder
 from ...errors import Closed, Invalid, NotFound, SessionsError
 from ...reading_logs import read_pieces
 from ...selection import Selection
-from ..accounts import find_account, home_of, run_as
+from ..accounts import find_other, home_of, run_as
+from ..endings import end, finish
 from ..kept_alive import KeptAlive
-from ..outcomes import CANNOT_START, told_exit_code
+from ..outcomes import told_exit_code
+from ..own_shells import SHOWN, in_own_shell, shown_text
 from ..requests import json_response
+from ..starting import start_process
 from .errors import Refusal, killed, status_and_code
 from .events import Lines, to_failure
 from .routing import Call, Row
@@ -32,30 +35,28 @@ from .terminals import kill_terminal, terminals_of
 
 QUIET_SECONDS: Final = 1.0
 """An answer that is waited for is silent no longer: clients that were told to be impatient run the command again."""
+BREATH_SECONDS: Final = 0.05
+"""A stream is silent for so long at least, however short its command's time is: between two signs of life something gets done."""
 
 
 async def start(call: Call, text: str, *, stdin: bool, timeout: float | None) -> tuple[int, Command]:
     """`text` in the call's sandbox, as its body says. Where that can't be, a program that says so is what runs."""
     space, body = await call.space_in_use(), call.body
     cwd, env = body.text("cwd") or None, body.texts("envs")
-    account = find_account(body.text("user"))
+    account = find_other(body.text("user"))
     if account is not None:
-        text, cwd = run_as(account, text), cwd or home_of(account)
+        cwd = cwd or home_of(account)
+    program, labels = in_own_shell(text) if account is None else run_as(account, text), {SHOWN: text}
     try:
-        return await space.start_process(text, cwd=cwd, env=env, timeout=timeout, stdin=stdin)
-    except Invalid as error:
+        return await start_process(space, program, cwd=cwd, env=env, timeout=timeout, stdin=stdin, labels=labels)
+    except Invalid:
         if space.state == "destroyed":
             raise killed(space.id) from None
-        if not str(error).startswith("cwd"):
-            raise
-        return await space.start_process(f"printf '%s\\n' {shlex.quote(str(error))} >&2; exit {CANNOT_START}")
+        raise
 
 
 def read_command(call: Call) -> str:
-    text = call.body.needed_text("cmd")
-    if not text.strip():
-        raise Invalid("cmd is empty")
-    return text
+    return check_text(call.body.needed_text("cmd"))
 
 
 def read_timeout(call: Call) -> float | None:
@@ -71,7 +72,7 @@ async def run(call: Call) -> ASGIApp:
 
 
 def waited(call: Call, command: Command) -> ASGIApp:
-    return KeptAlive(call.streams, command.wait, lambda: result_of(command), QUIET_SECONDS)
+    return KeptAlive(call.streams, partial(finish, command), partial(result_of, command), QUIET_SECONDS)
 
 
 def result_of(command: Command) -> Iterator[bytes]:
@@ -104,7 +105,7 @@ async def open_stream(call: Call, text: str, timeout: float | None) -> EventAnsw
         slot.close()
         raise
     # A client's patience with silence is the time that it gives to the command.
-    silence = SILENCE_SECONDS if timeout is None else min(SILENCE_SECONDS, timeout / 3)
+    silence = SILENCE_SECONDS if timeout is None else min(SILENCE_SECONDS, max(timeout / 3, BREATH_SECONDS))
     return EventAnswer(call.streams, command, Lines(), silence_seconds=silence, slot=slot)
 
 
@@ -116,7 +117,7 @@ def ignores_status(call: Call) -> bool:
 
 async def show_running(call: Call) -> ASGIApp:
     shown: list[dict[str, Any]] = [
-        {"pid": number, "cmd": command.text, "is_pty": False, "envs": {}}
+        {"pid": number, "cmd": shown_text(command), "is_pty": False, "envs": {}}
         for number, command in call.space.processes.items()
         if command.state != "finished"
     ]
@@ -154,8 +155,7 @@ async def kill_command(command: Command) -> bool:
     """Whether this is how it ended."""
     if command.state == "finished":
         return False
-    with trio.CancelScope(shield=True):
-        await command.kill(grace=0)
+    await end(command)
     return command.reason == "killed"
 
 

@@ -6,14 +6,14 @@ from typing import Final
 
 import attrs
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
 
 from ...spaces import Space, Spaces
+from ..dialects import refusing
 from ..open_streams import Streams
 from . import commands, lifetimes, sandboxes, stdio, terminals
 from .errors import error_answer as refuse
 from .errors import not_here
-from .routing import DOOR, Answer, Call, Row, build_routes, nothing
+from .routing import DOOR, dialect
 
 __all__ = ["SANDBOXES", "refuse", "root_routes", "routes"]
 
@@ -28,13 +28,7 @@ ABSENT: Final = {
     "snapshots": "snapshots",
 }
 """What a sandbox does not have here, by the beginning of its path."""
-
-
-def refuser(what: str) -> Answer:
-    async def answer(call: Call) -> ASGIApp:
-        raise not_here(what)
-
-    return answer
+RESTS: Final = ("", "/{rest:path}")
 
 
 ROWS: Final = [
@@ -42,12 +36,7 @@ ROWS: Final = [
     *commands.ROWS,
     *stdio.ROWS,
     *terminals.ROWS,
-    *(
-        Row(method, f"/{{sandbox}}/{path}{rest}", refuser(what))
-        for path, what in ABSENT.items()
-        for rest in ("", "/{rest:path}")
-        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
-    ),
+    *refusing({f"/{{sandbox}}/{path}{rest}": what for path, what in ABSENT.items() for rest in RESTS}, not_here),
 ]
 
 
@@ -60,10 +49,11 @@ async def look(space: Space) -> None:
 def root_routes(spaces: Spaces, streams: Streams) -> list[BaseRoute]:
     """Those for the root of a server: the sandboxes alone. `streams` is shared by all doors of a server."""
     spaces.looks[DOOR] = look
+    found = dialect(spaces, streams)
     rows = [attrs.evolve(row, path=SANDBOXES + row.path) for row in ROWS]
-    return [*build_routes(spaces, streams, rows), nothing(f"{SANDBOXES}/{{path:path}}", spaces, streams)]
+    return [*found.build_routes(rows), *found.nothing(f"{SANDBOXES}/{{path:path}}")]
 
 
 def routes(spaces: Spaces, streams: Streams) -> list[BaseRoute]:
     """The door on `spaces`."""
-    return [*root_routes(spaces, streams), nothing("/{path:path}", spaces, streams)]
+    return [*root_routes(spaces, streams), *dialect(spaces, streams).nothing()]

@@ -12,22 +12,16 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ...errors import Broken, SessionsError
-from ..open_streams import ServerCloses
-from ..requests import to_bytes, to_json
+from ..refusals import Codes
+from ..refusals import Refusal as Refusal
+from ..requests import json_response
 
-UNREACHABLE: Final = 502
-"""There is a sandbox, and nothing can be started in it."""
+CODES: Final = Codes([(Broken, 502, Broken.code)])
+"""With 502 there is a sandbox, and nothing can be started in it."""
 BUSY: Final = 429
 RETRY_SECONDS: Final = 1
 
-
-class Refusal(SessionsError):
-    """An answer that has a status and a code of its own."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.answer_status = status
-        self.answer_code = code
+status_and_code = CODES.find
 
 
 def paused(sandbox_id: str) -> Refusal:
@@ -46,17 +40,9 @@ def not_here(what: str) -> Refusal:
     return Refusal(501, "not_implemented", f"{what} are not there: this server runs processes in local directories")
 
 
-def status_and_code(error: SessionsError) -> tuple[int, str]:
-    if isinstance(error, Refusal):
-        return error.answer_status, error.answer_code
-    if isinstance(error, Broken) and not isinstance(error, ServerCloses):
-        return UNREACHABLE, error.code
-    return error.status, error.code
-
-
 def error_answer(scope: Scope, error: SessionsError) -> Response:
     status, code = status_and_code(error)
     headers = dict(getattr(error, "headers", {}))
     if status == BUSY:
         headers["Retry-After"] = str(RETRY_SECONDS)
-    return Response(to_bytes(to_json({"error": str(error), "code": code}) + "\n"), status, headers, "application/json")
+    return json_response({"error": str(error), "code": code}, status, headers)

@@ -12,15 +12,17 @@ import trio
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from ...arguments import check_encodable, check_labels
 from ...errors import Invalid, SessionsError
 from ...models import SpaceInfo
 from ...spaces import Space
 from ..fields import Fields
+from ..pages import cut_page
 from ..rendering import rfc3339
 from ..requests import json_response
 from .errors import Refusal, not_here
 from .lifetimes import ENDS_AT, ON_TIMEOUT, lifetime, renew
-from .routing import AUTO_RESUME, DOOR, Call, Row, find_space
+from .routing import AUTO_RESUME, DOOR, PREFIX, Call, Row, find_space
 
 STATES: Final = {"started": "running", "paused": "paused", "stopped": "paused", "destroyed": "killed"}
 """As clients know them; any other state is an error there."""
@@ -63,7 +65,7 @@ async def create(call: Call) -> ASGIApp:
     if lifecycle.flag("auto_resume"):
         facts[AUTO_RESUME] = True
     space = await call.spaces.create(
-        DOOR, f"sbx-{secrets.token_hex(4)}", env=body.texts("envs"), labels=body.texts("metadata"), facts=facts
+        DOOR, f"{PREFIX}{secrets.token_hex(4)}", env=body.texts("envs"), labels=body.texts("metadata"), facts=facts
     )
     return json_response(view(space.info), 201)
 
@@ -102,16 +104,8 @@ async def show_page(call: Call) -> ASGIApp:
     found = [space.info for space in call.spaces.list(DOOR, read_metadata(call.first("metadata")))]
     if states:
         found = [info for info in found if STATES[info.state] in states]
-    token, limit = call.first("next_token"), read_limit(call.first("limit"))
-    begin = next((place for place, info in enumerate(found) if mark(info) > token), len(found))
-    page = found[begin : begin + limit]
-    more = begin + len(page) < len(found)
-    return json_response({"sandboxes": [view(info) for info in page], "next_token": mark(page[-1]) if more else ""})
-
-
-def mark(info: SpaceInfo) -> str:
-    """Its place in the list, which is ordered by age."""
-    return f"{info.created_at:020.6f}-{info.id}"
+    page, token = cut_page(found, call.first("next_token"), read_limit(call.first("limit")))
+    return json_response({"sandboxes": [view(info) for info in page], "next_token": token or ""})
 
 
 def read_limit(text: str) -> int:
@@ -128,13 +122,13 @@ def read_metadata(text: str) -> Mapping[str, str]:
     for parse in (json.loads, ast.literal_eval):
         try:
             found = parse(text) if text else {}
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             found = None
         if found is not None:
             break
     if not isinstance(found, dict) or not all(isinstance(word, str) for pair in found.items() for word in pair):
         raise Invalid("?metadata: expected an object of texts")
-    return found
+    return check_labels(found)
 
 
 async def show_status(call: Call) -> ASGIApp:
@@ -194,6 +188,7 @@ async def kill(call: Call) -> ASGIApp:
 
 
 async def kill_many(call: Call) -> ASGIApp:
+    ids = [check_encodable("sandbox_ids: an id", id) for id in call.body.text_list("sandbox_ids")]
     results: dict[str, dict[str, Any]] = {}
 
     async def kill_and_note(sandbox_id: str) -> None:
@@ -203,7 +198,7 @@ async def kill_many(call: Call) -> ASGIApp:
             results[sandbox_id] = {"error": str(error)}
 
     async with trio.open_nursery() as nursery:
-        for sandbox_id in dict.fromkeys(call.body.text_list("sandbox_ids")):
+        for sandbox_id in dict.fromkeys(ids):
             nursery.start_soon(kill_and_note, sandbox_id)
     return json_response({"results": results}, 200 if is_patient(call) else 202)
 

@@ -6,21 +6,25 @@ nothing; one that reads slowly holds up itself alone, and a piece of the log is 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, closing, suppress
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from ...command import Command
-from ...following import Follower
-from ..following_logs import collect
+from ...models import Record
+from ..endings import finish
 from ..kept_alive import wait_or_say
 from ..open_streams import OpenStream, ServerCloses, Streams
 from ..operations import Disconnected, while_connected
 from ..outcomes import told_exit_code
+from ..passing_on import pass_on
 from ..streaming import HEADERS
 from .events import SILENCE, Events, Lines, to_failure
+
+T = TypeVar("T")
 
 SILENCE_SECONDS: Final = 15.0
 
@@ -68,24 +72,20 @@ class EventAnswer:
 
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await say()  # so that proxies pass on that it has begun
-        follower = Follower(None, late=False)
+
+        async def take(records: list[Record]) -> None:
+            if data := self._events.tell(records):
+                await say(data)
+
+        def wait(read: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+            return wait_or_say(self._streams, read, say, self._silence_seconds)
+
         try:
-            info = self._command.info
-            follower.add_commands(self._command.archive, info.session_id, [info], self._after)
-            over = False
-            while not over:
-                records, ended, over = await wait_or_say(
-                    self._streams, partial(collect, follower), say, self._silence_seconds
-                )
-                if data := self._events.tell(records):
-                    await say(data)
-                over = over or ended is not None
-            # Its outcome may come later than its last output, with a full disk.
-            await wait_or_say(self._streams, self._command.wait, say, self._silence_seconds)
+            await pass_on(self._command, self._after, wait, take)
+            # Its outcome may come later than its last output: with a full disk, or if it was made to end and left something.
+            await wait(partial(finish, self._command))
             last = self._events.end(told_exit_code(self._command))
         except ServerCloses as error:
             # Others than a command's know a stream without an end for what it is.
             last = to_failure(str(error)) if isinstance(self._events, Lines) else b""
-        finally:
-            follower.close()
         await say(last, more=False)

@@ -79,8 +79,9 @@ def routes(spaces: Spaces, streams: Streams) -> list[BaseRoute]:
 
 
 def refuse(scope: Scope, error: SessionsError) -> ASGIApp:
-    """The answer to a request that the server does not let in."""
-    return error_answer(scope, error)
+    """The answer to a request that the server does not let in. Where a ticket lets in, that is what is missing."""
+    is_unknown = error.status == 401 and streams.computer_of(scope) is not None
+    return error_answer(scope, streams.bad_ticket() if is_unknown else error)
 
 
 def admit(scope: Scope, is_token: Callable[[str], bool]) -> bool:

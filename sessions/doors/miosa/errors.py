@@ -14,39 +14,35 @@ from starlette.types import Scope
 
 from ...errors import Broken, Busy, Closed, Conflict, Expired, Invalid, NotFound, SessionsError, TimedOut
 from ..open_streams import ServerCloses
-from ..requests import to_bytes, to_json
+from ..refusals import Codes
+from ..refusals import Refusal as Refusal
+from ..requests import json_response
 
-ANSWERS: Final[list[tuple[type[SessionsError], int, str]]] = [
-    (Invalid, 400, "VALIDATION_ERROR"),
-    (Expired, 404, "EXPIRED"),
-    (NotFound, 404, "NOT_FOUND"),
-    (Conflict, 409, "CONFLICT"),
-    (Busy, 429, "RATE_LIMITED"),
-    (Closed, 409, "CONFLICT"),
-    (TimedOut, 408, "REQUEST_TIMEOUT"),
-    (ServerCloses, 503, "SERVICE_UNAVAILABLE"),
-    (Broken, 502, "AGENT_UNAVAILABLE"),
-]
-CODES_OF_STATUS: Final = {
-    400: "VALIDATION_ERROR",
-    401: "UNAUTHORIZED",
-    403: "FORBIDDEN",
-    405: "METHOD_NOT_ALLOWED",
-    408: "REQUEST_TIMEOUT",
-    413: "PAYLOAD_TOO_LARGE",
-    503: "SERVICE_UNAVAILABLE",
-}
+CODES: Final = Codes(
+    [
+        (Invalid, 400, "VALIDATION_ERROR"),
+        (Expired, 404, "EXPIRED"),
+        (NotFound, 404, "NOT_FOUND"),
+        (Conflict, 409, "CONFLICT"),
+        (Busy, 429, "RATE_LIMITED"),
+        (Closed, 409, "CONFLICT"),
+        (TimedOut, 408, "REQUEST_TIMEOUT"),
+        (ServerCloses, 503, "SERVICE_UNAVAILABLE"),
+        (Broken, 502, "AGENT_UNAVAILABLE"),
+    ],
+    {
+        400: "VALIDATION_ERROR",
+        401: "UNAUTHORIZED",
+        403: "FORBIDDEN",
+        405: "METHOD_NOT_ALLOWED",
+        408: "REQUEST_TIMEOUT",
+        413: "PAYLOAD_TOO_LARGE",
+        503: "SERVICE_UNAVAILABLE",
+    },
+    "INTERNAL_ERROR",
+)
 TRANSIENT: Final = frozenset({429, 502, 503})
 RETRY_SECONDS: Final = 1
-
-
-class Refusal(SessionsError):
-    """An answer that has a status and a code of its own."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.answer_status = status
-        self.answer_code = code
 
 
 def not_running(kind: str, space_id: str, state: str) -> Refusal:
@@ -61,17 +57,8 @@ def too_long(most: float) -> Refusal:
     return Refusal(422, "TIMEOUT_TOO_LONG", f"the timeout may be {most:g} seconds at most: run it in the background")
 
 
-def status_and_code(error: SessionsError) -> tuple[int, str]:
-    if isinstance(error, Refusal):
-        return error.answer_status, error.answer_code
-    for kind, status, code in ANSWERS:
-        if isinstance(error, kind):
-            return status, code
-    return error.status, CODES_OF_STATUS.get(error.status, "INTERNAL_ERROR")
-
-
 def error_answer(scope: Scope, error: SessionsError) -> Response:
-    status, code = status_and_code(error)
+    status, code = CODES.find(error)
     request_id = f"req_{uuid.uuid4().hex}"
     body: dict[str, object] = {
         "error": {"code": code, "message": str(error), "retryable": status in TRANSIENT},
@@ -81,4 +68,4 @@ def error_answer(scope: Scope, error: SessionsError) -> Response:
     if status in TRANSIENT:
         headers["Retry-After"] = str(RETRY_SECONDS)
         body["retry_after"] = RETRY_SECONDS
-    return Response(to_bytes(to_json(body) + "\n"), status, headers, "application/json")
+    return json_response(body, status, headers)

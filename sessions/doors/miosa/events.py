@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-import trio
 from starlette.types import Receive, Scope, Send
 
 from ...command import Command
 from ...errors import Busy
-from ...following import Follower
 from ...models import Record
 from ...reading_logs import read_pieces
 from ...selection import Selection
-from ..following_logs import PIECE_BYTES, collect
+from ..endings import end, finish
+from ..following_logs import PIECE_BYTES
 from ..open_streams import OpenStream, ServerCloses, Streams
 from ..operations import Disconnected, while_connected
 from ..outcomes import told_exit_code
+from ..passing_on import pass_on
 from ..requests import to_json
 from ..streaming import HEADERS, SILENCE
 from .lines import Lines
@@ -121,32 +121,24 @@ class EventAnswer:
                 await while_connected(receive, tell)
         except (Busy, Disconnected) as error:
             if self._kill and self._command.state != "finished":
-                with trio.CancelScope(shield=True):
-                    await self._command.kill()
+                await end(self._command)
             if isinstance(error, Busy):
                 raise
 
     async def _tell(self, say: Any) -> None:
-        follower = Follower(None, late=False)
+        async def take(records: list[Record]) -> None:
+            await self._say_lines(say, self._lines.feed_all(records))
+
         try:
-            follower.add_commands(self._command.archive, self._command.session_id, [self._command.info], None)
-            over = False
-            while not over:
-                found = await self._streams.wait_aloud(partial(collect, follower), say)
-                assert found is not None
-                records, ended, over = found
-                over = over or ended is not None
-                await self._say_lines(say, self._lines.feed_all(records))
+            await pass_on(self._command, None, lambda read: self._streams.wait_aloud(read, say), take)
             # With a full disk the outcome may come later than its mark in the log.
-            await self._streams.wait_aloud(self._command.wait, say)
+            await self._streams.wait_aloud(partial(finish, self._command), say)
             await self._say_lines(say, self._lines.end(), self._words.end(self._command))
         except ServerCloses as error:
             told = self._words.failure(error)
             if told is None:
                 raise
             await say(told.encode("ascii"))
-        finally:
-            follower.close()
 
     async def _replay(self, say: Any) -> None:
         batch: list[Record] = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,12 +11,14 @@ import attrs
 from ...command import Command
 from ...errors import Invalid
 from ...spaces import Space
+from ..accounts import can_run_as_others, home_of, is_own, look_up, run_as
 from ..fields import Fields
-from ..outcomes import CANNOT_START
+from ..own_shells import in_own_shell
+from ..starting import start_process
 from .errors import Refusal, too_long
 
 SHELLS: Final = ("", "bash", "/bin/bash", "/usr/bin/bash")
-"""Names of the shell in which everything runs anyway."""
+"""Names of the one that is chosen by those who say nothing."""
 LONGEST_SECONDS: Final = 1e9
 
 
@@ -36,16 +36,10 @@ class Launch:
 
 
 async def launch(space: Space, order: Launch) -> tuple[int, Command]:
-    """Its process number, and its command. Where it can't begin in `cwd`, a command that says so comes in its place."""
-    try:
-        return await space.start_process(
-            order.text, cwd=order.cwd, env=order.env, timeout=order.timeout, stdin=order.stdin, labels=order.labels
-        )
-    except Invalid as error:
-        if not str(error).startswith("cwd"):
-            raise
-        text = f"printf '%s\\n' {shlex.quote(str(error))} >&2; exit {CANNOT_START}"
-        return await space.start_process(text, labels=order.labels)
+    """Its process number, and its command."""
+    return await start_process(
+        space, order.text, cwd=order.cwd, env=order.env, timeout=order.timeout, stdin=order.stdin, labels=order.labels
+    )
 
 
 def program(argv: Sequence[str]) -> str:
@@ -53,24 +47,33 @@ def program(argv: Sequence[str]) -> str:
     return f"exec -- {shlex.join(argv)}"
 
 
-def in_shell(text: str, shell: str) -> str:
-    """Text for a shell that the client has chosen."""
+def read_command(body: Fields) -> str:
+    """What is to be run by a shell."""
+    return check_command(body.needed_text("command"))
+
+
+def check_command(text: str) -> str:
     if not text.strip():
         raise Invalid("command: the text is empty")
-    return text if shell in SHELLS else program([shell, "-c", text])
+    return text
 
 
-def as_user(text: str, user: str) -> str:
+def in_shell(text: str, shell: str) -> str:
+    """Text for a shell of its own, which the client may choose."""
+    check_command(text)
+    return in_own_shell(text) if shell in SHELLS else program([shell, "-c", text])
+
+
+def as_user(order: Launch, user: str) -> Launch:
     """Run by another user of this machine, which takes a server that is root."""
-    if user in ("", pwd.getpwuid(os.geteuid()).pw_name):
-        return text
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        raise Invalid(f"user: there is no user {user!r} on this machine") from None
-    if os.geteuid() != 0:
+    account = look_up(user) if user else None
+    if user and account is None:
+        raise Invalid(f"user: there is no user {user!r} on this machine")
+    if account is None or is_own(account):
+        return order
+    if not can_run_as_others():
         raise Refusal(403, "PERMISSION_DENIED", f"this server is not root, so it can't run anything as user {user!r}")
-    return program(["runuser", "-u", user, "--", "bash", "-c", text])
+    return attrs.evolve(order, text=run_as(account, order.text), cwd=order.cwd or home_of(account))
 
 
 def read_seconds(body: Fields, name: str, otherwise: float | None, most: float = LONGEST_SECONDS) -> float | None:

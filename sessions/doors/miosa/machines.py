@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
+import trio
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp
 
 from ...errors import NotFound
 from ...models import SpaceInfo
-from ...spaces import Space
+from ...spaces import Space, Spaces
 from ..fields import Fields
 from ..requests import json_response, to_json
 from . import services
@@ -21,6 +23,8 @@ from .views import readiness, view_computer, view_sandbox
 
 IDEMPOTENCY: Final = "idempotency-key"
 """A header, which is the same when a client asks again for what it has asked for already."""
+CREATING: Final[WeakKeyDictionary[Spaces, trio.Lock]] = WeakKeyDictionary()
+"""Held while a sandbox is made: who asks again may do so before the first is there."""
 KEPT: Final = ("name", "template_type", "template_id", "size", "workspace_id", "visibility", "slug")
 """Texts that are kept as they were given."""
 ABSENT: Final = ("environment", "environment_id", "env_id", "setup_file", "services", "database", "github_repo_url")
@@ -60,11 +64,12 @@ async def create_computer(call: Call) -> ASGIApp:
 
 async def create_sandbox(call: Call) -> ASGIApp:
     key = call.headers.get(IDEMPOTENCY)
-    for space in call.spaces.list(DOOR) if key else ():
-        if space.info.facts.get(IDEMPOTENCY) == key:
-            return show(space, 201)
-    space_id = f"sbx_{uuid.uuid4().hex}"
-    return show(await create(call, "sandbox", space_id, call.body.text("name") or space_id), 201)
+    async with CREATING.setdefault(call.spaces, trio.Lock()):
+        for space in call.spaces.list(DOOR) if key else ():
+            if space.info.facts.get(IDEMPOTENCY) == key:
+                return show(space, 201)
+        space_id = f"sbx_{uuid.uuid4().hex}"
+        return show(await create(call, "sandbox", space_id, call.body.text("name") or space_id), 201)
 
 
 async def create(call: Call, kind: str, space_id: str, name: str) -> Space:

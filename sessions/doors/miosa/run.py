@@ -13,9 +13,9 @@ from typing import Any, Final
 from starlette.types import ASGIApp
 
 from ...command import Command
-from ...errors import Invalid
 from ...reading_logs import read_logs
 from ...selection import Selection
+from ..endings import finish
 from ..kept_alive import KeptAlive
 from ..outcomes import told_exit_code
 from ..rendering import to_string
@@ -36,7 +36,9 @@ MOST_BYTES: Final = 64 << 20
 PYTHON: Final = """file=$(mktemp "$HOME/.code-XXXXXXXX.py") || exit
 trap 'rm -f "$file"' EXIT
 cat >"$file"
-python3 -u "$file" </dev/null"""
+exec 3>&2 2>/dev/null
+python3 -u "$file" </dev/null 2>&3 3>&-"""
+"""In a file, so that a traceback shows its lines. The shell's own word on a program that got a signal is no output of it."""
 
 
 def tell(command: Command, names: Sequence[str], more: Mapping[str, str]) -> Iterator[bytes]:
@@ -67,7 +69,7 @@ async def run(call: Call, order: Launch, names: Sequence[str]) -> ASGIApp:
 
 def answer(call: Call, command: Command, names: Sequence[str], **more: str) -> ASGIApp:
     """Wait for it, and tell `more` beside what it tells."""
-    return KeptAlive(call.streams, command.wait, partial(tell, command, names, more), SILENCE_SECONDS)
+    return KeptAlive(call.streams, partial(finish, command), partial(tell, command, names, more), SILENCE_SECONDS)
 
 
 def read_order(call: Call, otherwise: float | None = None, most: float = 1e9) -> Launch:
@@ -99,20 +101,19 @@ async def run_command(call: Call) -> ASGIApp:
     """Waited for, or left to work and given a process number."""
     body = call.body
     if body.flag("tty"):
-        raise not_here("commands on a terminal: open one with terminal.create, or spawn with rows and cols")
+        raise not_here("commands on a terminal (spawn with rows and cols has one, terminal.create opens one)")
     user = body.text("user") or ("root" if body.flag("sudo") else "")
     detached = body.flag("detached")
     text = body.needed_text("command")
-    if not text.strip():
-        raise Invalid("command: the text is empty")
     order = Launch(
-        text=as_user(text, user),
+        text=in_shell(text, ""),
         cwd=body.text("cwd"),
         env=body.texts("env"),
         timeout=read_seconds(body, "timeout_seconds", None, MOST_SECONDS_OF_COMMANDS),
         stdin=body.text("stdin") or False,
         labels=background_labels(body.text("name"), text) if detached else {},
     )
+    order = as_user(order, user)
     if not detached:
         return await run(call, order, ("output", "stdout", "stderr"))
     number, command = await launch(call.space, order)

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 import trio
 from starlette.responses import Response
@@ -21,11 +22,12 @@ from ...command import Command
 from ...errors import Conflict, Invalid, NotFound
 from ...spaces import Space
 from ..outcomes import told_exit_code
+from ..own_shells import in_own_shell
 from ..rendering import rfc3339
 from ..requests import json_response
 from .events import SERVICE, EventAnswer
-from .launch import Launch, in_shell, launch
-from .routing import Call, Row
+from .launch import Launch, launch, read_command
+from .routing import Answer, Call, Row
 
 Facts: TypeAlias = dict[str, Any]
 Status: TypeAlias = Literal["pending", "running", "stopped", "failed"]
@@ -33,14 +35,26 @@ Status: TypeAlias = Literal["pending", "running", "stopped", "failed"]
 FACT: Final = "services"
 LABEL: Final = "service"
 RESTARTS: Final = {
-    "no": "{text}",
-    "never": "{text}",
-    "on-failure": "until {again}; do sleep 1; done",
-    "on_failure": "until {again}; do sleep 1; done",
-    "always": "while :; do {again}; sleep 1; done",
-    "unless-stopped": "while :; do {again}; sleep 1; done",
+    "no": None,
+    "never": None,
+    "on-failure": "until {}; do sleep 1; done",
+    "on_failure": "until {}; do sleep 1; done",
+    "always": "while :; do {}; sleep 1; done",
+    "unless-stopped": "while :; do {}; sleep 1; done",
 }
-"""What is run for each policy."""
+"""What is run around the service for each policy."""
+
+
+CHANGING: Final[WeakKeyDictionary[Space, trio.Lock]] = WeakKeyDictionary()
+"""Held while the services of a computer are changed: two starts at once would lose a process."""
+
+
+def changing(answer: Answer) -> Answer:
+    async def answer_alone(call: Call) -> ASGIApp:
+        async with CHANGING.setdefault(call.space, trio.Lock()):
+            return await answer(call)
+
+    return answer_alone
 
 
 def services_of(space: Space) -> dict[str, Facts]:
@@ -77,7 +91,8 @@ def status_of(service: Mapping[str, Any], command: Command | None) -> Status:
         return "pending" if service["wanted"] else "stopped"
     if command.state != "finished":
         return "running"
-    return "stopped" if not service["wanted"] or told_exit_code(command) == 0 else "failed"
+    is_ended_by_us = not service["wanted"] or command.reason in ("killed", "session_closed")
+    return "stopped" if is_ended_by_us or told_exit_code(command) == 0 else "failed"
 
 
 async def view(space: Space, service: Mapping[str, Any]) -> Facts:
@@ -95,8 +110,8 @@ async def view(space: Space, service: Mapping[str, Any]) -> Facts:
 
 
 def to_text(service: Mapping[str, Any]) -> str:
-    text = service["command"]
-    return RESTARTS[service["restart_policy"] or "no"].format(text=text, again=f"bash -c {shlex.quote(text)}")
+    text, around = service["command"], RESTARTS[service["restart_policy"] or "no"]
+    return in_own_shell(text) if around is None else around.format(f'"$BASH" -c {shlex.quote(text)}')
 
 
 async def begin(space: Space, service: Facts) -> Facts:
@@ -125,9 +140,10 @@ async def end(space: Space, service: Facts) -> Facts:
 
 async def start_wanted(space: Space) -> None:
     """The computer has been started."""
-    for service in list(services_of(space).values()):
-        if service["wanted"]:
-            await begin(space, service)
+    async with CHANGING.setdefault(space, trio.Lock()):
+        for service in list(services_of(space).values()):
+            if service["wanted"]:
+                await begin(space, service)
 
 
 async def create(call: Call) -> ASGIApp:
@@ -140,7 +156,7 @@ async def create(call: Call) -> ASGIApp:
     service = {
         "id": f"svc_{uuid.uuid4().hex}",
         "name": name,
-        "command": in_shell(body.needed_text("command"), ""),
+        "command": read_command(body),
         "working_dir": body.text("working_dir"),
         "env": body.texts("env"),
         "restart_policy": policy,
@@ -192,12 +208,12 @@ SERVICES: Final = "/computers/{space}/services"
 ONE: Final = f"{SERVICES}/{{service}}"
 
 ROWS: Final = [
-    Row("POST", SERVICES, create, runs=True),
+    Row("POST", SERVICES, changing(create), runs=True),
     Row("GET", SERVICES, show_all),
     Row("GET", ONE, show),
-    Row("DELETE", ONE, delete),
-    Row("POST", f"{ONE}/start", start, runs=True),
-    Row("POST", f"{ONE}/stop", stop),
-    Row("POST", f"{ONE}/restart", restart, runs=True),
+    Row("DELETE", ONE, changing(delete)),
+    Row("POST", f"{ONE}/start", changing(start), runs=True),
+    Row("POST", f"{ONE}/stop", changing(stop)),
+    Row("POST", f"{ONE}/restart", changing(restart), runs=True),
     Row("GET", f"{ONE}/logs", logs),
 ]

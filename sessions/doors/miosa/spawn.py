@@ -18,22 +18,22 @@ from starlette.websockets import WebSocket
 
 from ...command import Command
 from ...errors import Invalid, SessionsError
-from ...following import Follower
+from ...models import Record
 from ...terminal import Terminal
+from ..endings import end
 from ..fields import read_fields
-from ..following_logs import collect
 from ..open_streams import OpenStream, ServerCloses, Streams
 from ..operations import Disconnected, while_connected
 from ..outcomes import KILLED, told_exit_code
+from ..passing_on import pass_on
 from ..streaming import GOING_AWAY, NORMAL_CLOSURE, say_goodbye
+from ..waiting_input import WaitingInput
 from .events import check_room
 from .frames import BINARY, EndOfInput, Frame, Frames, Input, Resize, Signal, Wish, choose_frames
 from .launch import Launch, in_shell, launch, program
 from .routing import Call, Row
 from .terminals import LARGEST, open_terminal
 
-INPUT_AHEAD: Final = 64
-"""Messages of input that may wait for a program to read; then the client waits. Until then its pings are answered."""
 END_KEY: Final = b"\x04"
 """What ends the input of a program on a terminal, at the beginning of a line."""
 KILL: Final = ("SIGKILL", "KILL", "9")
@@ -47,17 +47,16 @@ class Spawned:
         self._socket = socket
         self._command = command
         self._frames = frames
-        self._sending, self._wishes = trio.open_memory_channel[Input | EndOfInput](INPUT_AHEAD)
+        self._input = WaitingInput()
 
     async def serve(self) -> None:
         try:
-            with suppress(Disconnected):
+            with suppress(Disconnected), self._input:
                 await self._serve()
         finally:
             # Of one that is finished, a kill would end what it left behind.
             if self._command.state != "finished":
-                with trio.CancelScope(shield=True):
-                    await self._command.kill(grace=0)
+                await end(self._command)
 
     async def _serve(self) -> None:
         code = NORMAL_CLOSURE
@@ -87,34 +86,25 @@ class Spawned:
 
     async def _heed(self, wish: Wish | None) -> None:
         match wish:
-            case Input() | EndOfInput():
-                await self._sending.send(wish)
+            case Input(data):
+                await self._input.add(data)
+            case EndOfInput() if isinstance(self._command, Terminal):
+                await self._input.add(END_KEY)
+            case EndOfInput():
+                self._input.complete()
             case Resize(rows, columns) if isinstance(self._command, Terminal):
                 await self._command.resize(rows, columns)
             case Signal(name) if name.upper() in KILL:
-                with trio.CancelScope(
-                    shield=True
-                ):  # its end, which cancels this, comes before that of what it has left behind
-                    await self._command.kill(grace=0)
+                await end(self._command)
             case Signal(name):
                 await self._command.send_signal(name)
-
-    async def _feed(self) -> None:
-        async for wish in self._wishes:
-            with suppress(SessionsError):
-                if isinstance(wish, Input):
-                    await self._command.send_input(wish.data)
-                elif isinstance(self._command, Terminal):
-                    await self._command.send_input(END_KEY)
-                else:
-                    await self._command.close_input()
 
     # What the client is told
 
     async def _show(self, stream: OpenStream) -> None:
         failure: SessionsError | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._feed)
+            nursery.start_soon(self._input.feed, self._command)
             try:
                 await self._tell_output(stream)
                 await self._streams.wait_aloud(self._command.wait, trio.lowlevel.checkpoint)
@@ -125,22 +115,13 @@ class Spawned:
             raise failure
 
     async def _tell_output(self, stream: OpenStream) -> None:
-        follower = Follower(None, late=False)
-        try:
-            info = self._command.info
-            follower.add_commands(self._command.archive, info.session_id, [info], None)
-            over = False
-            while not over:
-                found = await self._streams.wait_aloud(partial(collect, follower), trio.lowlevel.checkpoint)
-                assert found is not None
-                records, ended, over = found
-                for name, run in groupby(records, key=lambda record: record.stream):
-                    data = b"".join([record.data for record in run])
-                    if data:
-                        await self._say(stream, self._frames.output(name, data))
-                over = over or ended is not None
-        finally:
-            follower.close()
+        async def take(records: list[Record]) -> None:
+            for name, run in groupby(records, key=lambda record: record.stream):
+                data = b"".join([record.data for record in run])
+                if data:
+                    await self._say(stream, self._frames.output(name, data))
+
+        await pass_on(self._command, None, lambda read: self._streams.wait_aloud(read, trio.lowlevel.checkpoint), take)
 
     async def _say(self, stream: OpenStream, frames: Sequence[Frame]) -> None:
         for frame in frames:
@@ -201,4 +182,4 @@ async def spawn(call: Call, socket: WebSocket) -> None:
     await Spawned(call.streams, socket, command, choose_frames(offered)).serve()
 
 
-ROWS: Final = [Row("GET", "/computers/{space}/exec/stream", socket=spawn)]
+ROWS: Final = [Row("GET", "/computers/{space}/exec/stream", socket=spawn, runs=True)]

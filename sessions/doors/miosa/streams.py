@@ -21,7 +21,7 @@ from ..requests import json_response
 from .errors import Refusal
 from .events import SANDBOX, EventAnswer, TicketWords, check_room
 from .launch import launch
-from .routing import API, Call, Row
+from .routing import Call, Row, below
 from .run import DEFAULT_SECONDS, MOST_SECONDS, read_order
 
 TICKET_SECONDS: Final = 60
@@ -83,24 +83,33 @@ async def start(call: Call) -> ASGIApp:
     return json_response(facts, 202)
 
 
+def bad_ticket() -> Refusal:
+    return Refusal(401, "INVALID_TICKET", "this ticket is not good, has been used or has expired: start again")
+
+
 async def read(call: Call) -> ASGIApp:
     check_room(call.streams)  # before the ticket is used up
     ticket = TICKETS.take(call.first("ticket"), call.ids["space"])
     if ticket is None:
-        raise Refusal(401, "INVALID_TICKET", "this ticket is not good, has been used or has expired: start again")
+        raise bad_ticket()
     return EventAnswer(call.streams, ticket.command, TicketWords(ticket.timeout))
 
 
 def admit(scope: Scope, is_token: Callable[[str], bool]) -> bool:
     """Whether a request may come in that has the server's token in no header: with a ticket, or with the token elsewhere."""
-    below = scope["path"].removeprefix(scope.get("root_path", ""))
     if scope["type"] == "websocket":
         offered: Sequence[str] = scope.get("subprotocols") or ()
         return any(is_token(text.removeprefix(BEARER)) for text in offered if text.startswith(BEARER))
-    match below.removeprefix(API).split("/"):
-        case ["", "computers", computer, "exec", "stream", "events"]:
-            return scope["method"] == "GET" and TICKETS.is_good(ticket_of(scope), computer)
-    return False
+    computer = computer_of(scope)
+    return computer is not None and TICKETS.is_good(ticket_of(scope), computer)
+
+
+def computer_of(scope: Scope) -> str | None:
+    """Whose program's output a request would like to read with a ticket. None if it is for something else."""
+    match below(scope):
+        case ["computers", computer, "exec", "stream", "events"] if scope.get("method") == "GET":
+            return str(computer)
+    return None
 
 
 def ticket_of(scope: Scope) -> str:

@@ -159,5 +159,5 @@ ROWS: Final = [
     Row("POST", "/sandboxes/{space}/terminal", create, runs=True),
     Row("DELETE", "/sandboxes/{space}/terminal/{terminal}", delete),
     Row("POST", "/sandboxes/{space}/pty/{terminal}/resize", resize),
-    Row("GET", "/sandboxes/{space}/terminal/stream", socket=attach),
+    Row("GET", "/sandboxes/{space}/terminal/stream", socket=attach, runs=True),
 ]

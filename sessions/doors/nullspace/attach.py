@@ -15,11 +15,11 @@ from ...arguments import check_input
 from ...decoding import TextDecoder
 from ...errors import Invalid
 from ...models import Record
+from ..endings import end
 from ..fields import Fields
 from ..outcomes import told_exit_code
 from ..streaming import cut
 from .channel import Channel
-from .processes import end
 from .routing import Call
 from .terminals import Pty, find_pty, open_pty, view
 
@@ -58,7 +58,10 @@ class PtyChannel(Channel):
         self._tell_of(fields, pty, await pty.terminal.redraw_after())
 
     def _find(self, fields: Fields) -> Pty:
-        return find_pty(self.call.machine, fields.text("session_id") or self._last)
+        id = fields.text("session_id") or self._last
+        if id is None:
+            raise Invalid("session_id is missing")
+        return find_pty(self.call.machine, id)
 
     async def _type(self, fields: Fields) -> None:
         pty, data = self._find(fields), fields.data("data_base64")

@@ -17,13 +17,12 @@ from starlette.websockets import WebSocket
 
 from ...command import Command
 from ...errors import Closed, SessionsError
-from ...following import Follower
 from ...models import Record
 from ..fields import Fields, read_fields
-from ..following_logs import collect
 from ..open_streams import OpenStream
 from ..operations import Disconnected, while_connected
-from ..requests import to_json
+from ..passing_on import pass_on
+from ..requests import to_bytes, to_json
 from ..streaming import INTERNAL_ERROR, NORMAL_CLOSURE, say_goodbye
 from .errors import status_and_code
 from .routing import Call
@@ -43,18 +42,20 @@ class Channel:
         self._stream = OpenStream()
         self._sending = trio.Lock()
         self._listening = trio.CancelScope()
-        self._told = 0
+        self._under_way = 0
+        """What is being told of, and input that has not been taken yet."""
         self._handling = False
         self._failure: Exception | None = None
         self._inputs: dict[object, trio.MemorySendChannel[Callable[[], Awaitable[None]]]] = {}
-        self._nursery: trio.Nursery
+        self._telling: trio.Nursery
+        self._putting: trio.Nursery
 
     async def handle(self, kind: str, fields: Fields) -> None:
         """Follow one message. What it raises on purpose is answered with an error; the socket goes on."""
         raise NotImplementedError
 
     async def say(self, kind: str, id: str, **facts: Any) -> None:
-        message = to_json({"type": kind, "id": id, **facts})
+        message = to_bytes(to_json({"type": kind, "id": id, **facts})).decode()
         async with self._sending:
             with self._stream.waiting():
                 await self._socket.send_text(message)
@@ -63,11 +64,17 @@ class Channel:
         gone = False
         with self.call.streams.one_more() as self._stream:
             await self._socket.accept()
-            async with trio.open_nursery() as self._nursery:
-                with self._listening:
-                    await self._listen()
-                    gone = True
-                self._nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as self._putting:
+                async with trio.open_nursery() as self._telling:
+                    with self._listening:
+                        await self._listen()
+                        gone = True
+                    self._telling.cancel_scope.cancel()
+                if not gone:
+                    self._putting.cancel_scope.cancel()
+                # A client that has left has still sent what it has sent, and an end of input may be the last of it.
+                for send in self._inputs.values():
+                    send.close()
             if not gone:
                 code, reason = (INTERNAL_ERROR, str(self._failure)[:100]) if self._failure else (NORMAL_CLOSURE, None)
                 with suppress(Disconnected):
@@ -93,13 +100,13 @@ class Channel:
 
     def _rest(self) -> None:
         """If there is nothing to do, end it soon."""
-        if not self._told and not self._handling:
+        if not self._under_way and not self._handling:
             self._listening.deadline = trio.current_time() + LINGER_SECONDS
 
     def tell(self, work: Callable[[], Awaitable[None]]) -> None:
         """Let `work` tell of something to its end. If it fails, so does the socket."""
-        self._told += 1
-        self._nursery.start_soon(self._tell, work)
+        self._under_way += 1
+        self._telling.start_soon(self._tell, work)
 
     async def _tell(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -109,25 +116,15 @@ class Channel:
                 raise
             self._failure = error
             self._listening.cancel()
-        self._told -= 1
+        self._under_way -= 1
         self._rest()
 
     async def follow(
         self, command: Command, after: int | None, take: Callable[[list[Record]], Awaitable[None]]
     ) -> None:
         """Pass on its records behind `after`, or all, then live; returns when it is finished."""
-        follower = Follower(None, late=False)
-        try:
-            follower.add_commands(command.archive, command.session_id, [command.info], after)
-            over = False
-            while not over:
-                found = await self.call.streams.wait_aloud(partial(collect, follower), trio.lowlevel.checkpoint)
-                assert found is not None
-                records, ended, over = found
-                over = over or ended is not None
-                await take(records)
-        finally:
-            follower.close()
+        streams = self.call.streams
+        await pass_on(command, after, lambda read: streams.wait_aloud(read, trio.lowlevel.checkpoint), take)
         await self.call.streams.wait_aloud(command.wait, trio.lowlevel.checkpoint)
 
     async def put_in(self, whose: object, fields: Fields, work: Callable[[], Awaitable[None]]) -> None:
@@ -136,7 +133,7 @@ class Channel:
         if send is None:
             send, receive = trio.open_memory_channel[Callable[[], Awaitable[None]]](INPUT_AHEAD)
             self._inputs[whose] = send
-            self._nursery.start_soon(self._put_in, receive)
+            self._putting.start_soon(self._put_in, receive)
 
         async def put() -> None:
             try:
@@ -146,8 +143,11 @@ class Channel:
             except SessionsError as error:
                 await self._say_error(fields, error)
 
+        self._under_way += 1
         await send.send(put)
 
     async def _put_in(self, receive: trio.MemoryReceiveChannel[Callable[[], Awaitable[None]]]) -> None:
         async for put in receive:
             await put()
+            self._under_way -= 1
+            self._rest()

@@ -11,41 +11,39 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ...errors import Broken, Busy, Closed, Conflict, Invalid, NotFound, SessionsError, TimedOut
-from ..requests import to_bytes, to_json
+from ..refusals import Codes
+from ..refusals import Refusal as Refusal
+from ..requests import json_response
 
-CODES: Final[list[tuple[type[SessionsError], int, str]]] = [
-    (Invalid, 400, "invalid_request"),
-    (NotFound, 404, "not_found"),
-    (Conflict, 409, "conflict"),
-    (Closed, 409, "conflict"),
-    (Busy, 429, "rate_limit_exceeded"),
-    (TimedOut, 504, "timeout"),
-    (Broken, 502, "exec_failed"),
-]
-CODES_OF_STATUS: Final = {
-    400: "invalid_request",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "timeout",
-    413: "payload_too_large",
-    431: "invalid_request",
-    501: "not_implemented",
-    503: "unavailable",
-}
+CODES: Final = Codes(
+    [
+        (Invalid, 400, "invalid_request"),
+        (NotFound, 404, "not_found"),
+        (Conflict, 409, "conflict"),
+        (Closed, 409, "conflict"),
+        (Busy, 429, "rate_limit_exceeded"),
+        (TimedOut, 504, "timeout"),
+        (Broken, 502, "exec_failed"),
+    ],
+    {
+        400: "invalid_request",
+        401: "unauthorized",
+        403: "forbidden",
+        404: "not_found",
+        405: "method_not_allowed",
+        408: "timeout",
+        413: "payload_too_large",
+        431: "invalid_request",
+        501: "not_implemented",
+        503: "unavailable",
+    },
+    "internal",
+)
 RETRY_SECONDS: Final = "1"
 """Clients send a request that was refused with 429 again, three times."""
 
 
-class Refusal(SessionsError):
-    """An answer that has a status and a code of its own."""
-
-    def __init__(self, status: int, code: str, message: str, details: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.answer_status = status
-        self.answer_code = code
-        self.details = details
+status_and_code = CODES.find
 
 
 def not_here(what: str) -> Refusal:
@@ -56,19 +54,10 @@ def not_here(what: str) -> Refusal:
     )
 
 
-def status_and_code(error: SessionsError) -> tuple[int, str]:
-    if isinstance(error, Refusal):
-        return error.answer_status, error.answer_code
-    for kind, status, code in CODES:
-        if isinstance(error, kind):
-            return status, code
-    return error.status, CODES_OF_STATUS.get(error.status, "internal")
-
-
 def error_answer(scope: Scope, error: SessionsError) -> Response:
     status, code = status_and_code(error)
     body: dict[str, Any] = {"error": str(error), "code": code}
     if isinstance(error, Refusal) and error.details is not None:
         body["details"] = error.details
     headers = {"Retry-After": RETRY_SECONDS} if status == 429 else {}
-    return Response(to_bytes(to_json(body) + "\n"), status, headers, "application/json")
+    return json_response(body, status, headers)

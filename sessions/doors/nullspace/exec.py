@@ -18,10 +18,11 @@ from ...command import Command
 from ...errors import Invalid
 from ...models import Record
 from ...texts import Texts
+from ..endings import end, finish
 from ..fields import Fields
 from ..outcomes import told_exit_code
 from .channel import Channel
-from .processes import end, finish, process_of, read_timeout, start
+from .processes import process_of, read_timeout, start
 from .routing import Call
 
 BACKGROUND: Final = re.compile(r"exec_[0-9a-f]{8}")

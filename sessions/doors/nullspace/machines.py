@@ -6,7 +6,6 @@ for. The same is done when it was idle for too long, if it was made so.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Mapping
@@ -18,11 +17,12 @@ from starlette.types import ASGIApp
 from ...errors import Conflict, Invalid, NotFound
 from ...models import SpaceInfo
 from ...spaces import Space
-from ..fields import Fields
+from ..fields import Fields, read_fields
+from ..pages import cut_page
 from ..rendering import rfc3339
 from ..requests import json_response
 from .errors import Refusal, not_here
-from .routing import AUTO_RESUME, DOOR, Answer, Call, wake
+from .routing import AUTO_RESUME, DOOR, Call, Row, wake
 
 TIMEOUT_MS: Final = 300_000
 """The time to live of a machine whose client says nothing of it."""
@@ -40,7 +40,7 @@ KEPT: Final = "kept"
 
 async def create(call: Call) -> ASGIApp:
     """A second one with the same key is the first one again."""
-    fields, key = call.fields, call.headers.get("idempotency-key")
+    fields, key = call.body, call.headers.get("idempotency-key")
     for name in ("volumes", "snapshot_id"):
         if fields.has(name):
             raise not_here("volumes" if name == "volumes" else "snapshots")
@@ -133,45 +133,34 @@ async def show(call: Call) -> ASGIApp:
 
 def only(shown: dict[str, Any], call: Call) -> dict[str, Any]:
     """Those of its fields that were asked for."""
-    names = [name for name in call.query.get("fields", "").split(",") if name]
+    names = [name for name in call.first("fields").split(",") if name]
     return {name: shown[name] for name in names if name in shown} if names else shown
 
 
 async def show_page(call: Call) -> ASGIApp:
-    query = call.query
-    metadata = read_metadata(query.get("metadata", "{}"))
-    found = [space.info for space in call.spaces.list(DOOR) if is_wanted(space.info, query, metadata)]
-    text = query.get("limit", str(PAGE))
+    metadata = read_metadata(call.first("metadata") or "{}")
+    found = [space.info for space in call.spaces.list(DOOR) if is_wanted(space.info, call, metadata)]
+    text = call.first("limit") or str(PAGE)
     if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST:
         raise Invalid(f"limit: expected a whole number from 1 to {MOST}, not {text!r}")
-    begin = next((place for place, info in enumerate(found) if mark(info) > query.get("next_token", "")), len(found))
-    page = found[begin : begin + int(text)]
-    more = begin + len(page) < len(found)
+    page, token = cut_page(found, call.first("next_token"), int(text))
     items = [only(view(info), call) for info in page]
-    return json_response({"items": items, "next_token": mark(page[-1]) if more else None, "has_next": more})
+    return json_response({"items": items, "next_token": token, "has_next": token is not None})
 
 
-def mark(info: SpaceInfo) -> str:
-    """Its place in the list, which is ordered by age."""
-    return f"{info.created_at:020.6f}-{info.id}"
-
-
-def read_metadata(text: str) -> dict[str, Any]:
+def read_metadata(text: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise Invalid(f"metadata: expected a JSON object, not {text!r}")
-    return found
+        return read_fields(text.encode()).values
+    except Invalid:
+        raise Invalid(f"metadata: expected a JSON object, not {text!r}") from None
 
 
-def is_wanted(info: SpaceInfo, query: Mapping[str, str], metadata: Mapping[str, Any]) -> bool:
-    states = [name for name in query.get("state", "").split(",") if name]
+def is_wanted(info: SpaceInfo, call: Call, metadata: Mapping[str, Any]) -> bool:
+    states = [name for name in call.first("state").split(",") if name]
     has = info.facts["metadata"]
     return (
         (not states or status(info) in states)
-        and query.get("template", info.facts["template"]) == info.facts["template"]
+        and call.first("template") in ("", info.facts["template"])
         and all(name in has and has[name] == value for name, value in metadata.items())
     )
 
@@ -198,7 +187,7 @@ async def resume(call: Call) -> ASGIApp:
 
 
 async def set_timeout(call: Call) -> ASGIApp:
-    machine, fields = call.machine, call.fields
+    machine, fields = call.machine, call.body
     timeout_ms = fields.needed_count("timeout_ms", 1, LONGEST_MS)
     action = read_action(fields.text("timeout_action") or machine.info.facts["timeout_action"])
     machine.change(facts=lease(timeout_ms, action))
@@ -216,10 +205,12 @@ async def look(machine: Space) -> None:
         await (machine.pause() if facts["timeout_action"] == "hibernate" else machine.delete())
 
 
-ROWS: Final[dict[str, dict[str, Answer]]] = {
-    "/v1/machines": {"GET": show_page, "POST": create},
-    "/v1/machines/{machine}": {"GET": show, "DELETE": destroy},
-    "/v1/machines/{machine}/hibernate": {"POST": hibernate},
-    "/v1/machines/{machine}/resume": {"POST": resume},
-    "/v1/machines/{machine}/timeout": {"POST": set_timeout},
-}
+ROWS: Final = [
+    Row("GET", "/v1/machines", show_page),
+    Row("POST", "/v1/machines", create),
+    Row("GET", "/v1/machines/{machine}", show),
+    Row("DELETE", "/v1/machines/{machine}", destroy),
+    Row("POST", "/v1/machines/{machine}/hibernate", hibernate),
+    Row("POST", "/v1/machines/{machine}/resume", resume),
+    Row("POST", "/v1/machines/{machine}/timeout", set_timeout),
+]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -16,59 +15,53 @@ import trio
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from ...arguments import check_text
 from ...command import Command
 from ...errors import Invalid, NotFound
 from ...spaces import Space
+from ..endings import end
 from ..fields import Fields
 from ..kept_alive import KeptAlive
 from ..outcomes import told_exit_code
+from ..own_shells import SHOWN, in_own_shell, shown_text
 from ..requests import json_response
+from ..starting import start_process
 from .errors import Refusal
-from .routing import Answer, Call
+from .routing import Call, Row
 from .texts import log_pieces
 
 TIMEOUT_SECONDS: Final = 30
 LONGEST_SECONDS: Final = 10 * 366 * 86_400
-SHOWN: Final = "command"
-"""A label of processes that are shown otherwise than by what is run."""
 WORKSPACE: Final = "/workspace"
 """Where machines keep their files there, and many programs say so. Where this machine has none, it is the home of the space."""
-MOST_ARGUMENT_BYTES: Final = 100_000
-"""Linux takes no argument of more than 128 KiB."""
 MOST_ENDED: Final = 100
 """Of the processes that have ended, so many are listed. All can be asked for."""
 SILENCE_SECONDS: Final = 5.0
 
 
-async def start(
-    machine: Space, fields: Fields, *, timeout: float | None, stdin: bool, labels: Mapping[str, str] | None = None
-) -> tuple[int, Command]:
+async def start(machine: Space, fields: Fields, *, timeout: float | None, stdin: bool) -> tuple[int, Command]:
     """Start what a message or a body asks for; its number."""
     text, shown = read_command(fields)
-    cwd = find_directory(machine, fields.text("cwd"))
-    if not os.path.isdir(cwd):
-        text = f"printf '%s\\n' {shlex.quote(f'cwd {cwd!r} is no directory on this machine')} >&2; exit 127"
-        cwd = machine.info.home
-    marks = {SHOWN: shown} if shown != text else {}
-    return await machine.start_process(
-        text, cwd=cwd, env=fields.texts("envs"), timeout=timeout, stdin=stdin, labels=marks
+    return await start_process(
+        machine,
+        text,
+        cwd=find_directory(machine, fields.text("cwd")),
+        env=fields.texts("envs"),
+        timeout=timeout,
+        stdin=stdin,
+        labels={SHOWN: shown},
     )
 
 
 def read_command(fields: Fields) -> tuple[str, str]:
     """What is to be run, and how that is shown."""
-    command, args = fields.needed_text("command"), fields.text_list("args")
-    if not command.strip():
-        raise Invalid("command: it is empty")
+    command, args = check_text(fields.needed_text("command")), fields.text_list("args")
     if not fields.flag("shell"):
         shown = shlex.join([command, *args])
         return f"exec -- {shown}", shown
     if args:
         raise Invalid("args: a shell text has none: leave out shell, or put them into the text")
-    if len(command.encode("utf-8", "surrogatepass")) > MOST_ARGUMENT_BYTES:
-        return command, command
-    # In a shell of its own, not in a fork: there $$ would be the parent of all processes of the machine.
-    return f'exec -- "$BASH" -c {shlex.quote(command)}', command
+    return in_own_shell(command), command
 
 
 def read_timeout(fields: Fields) -> float:
@@ -96,7 +89,7 @@ async def process_of(machine: Space, pid: int) -> Command:
 
 async def show_all(call: Call) -> ASGIApp:
     """All that run, and the last that have ended."""
-    found = list(call.machine.processes.items())
+    found = sorted(call.machine.processes.items())
     ended = [pid for pid, command in found if command.state == "finished"]
     left_out = set(ended[:-MOST_ENDED])
     return json_response([view(pid, command) for pid, command in found if pid not in left_out])
@@ -104,8 +97,7 @@ async def show_all(call: Call) -> ASGIApp:
 
 def view(pid: int, command: Command) -> dict[str, Any]:
     """Exactly these three: clients fail at others."""
-    shown = command.labels.get(SHOWN, command.text)
-    return {"pid": pid, "command": shown, "running": command.state != "finished"}
+    return {"pid": pid, "command": shown_text(command), "running": command.state != "finished"}
 
 
 async def show_logs(call: Call) -> ASGIApp:
@@ -127,24 +119,10 @@ async def kill(call: Call) -> ASGIApp:
     return Response(status_code=204)
 
 
-async def end(command: Command) -> None:
-    """It and all that it has started, at once."""
-    with trio.CancelScope(shield=True):
-        await command.kill(grace=0)
-
-
-async def finish(command: Command) -> Command:
-    """Wait for its end. Of one that was made to end, nothing is left then."""
-    await command.wait()
-    if command.reason in ("timeout", "killed"):
-        await end(command)
-    return command
-
-
 async def send_input(call: Call) -> ASGIApp:
     machine = await call.awake()
     command = await process_of(machine, call.pid)
-    data = call.fields.needed_text("data")
+    data = call.body.needed_text("data")
     if data:
         await command.send_input(data)
     return Response(status_code=204)
@@ -152,9 +130,9 @@ async def send_input(call: Call) -> ASGIApp:
 
 PROCESS: Final = "/v1/machines/{machine}/processes/{pid}"
 
-ROWS: Final[dict[str, dict[str, Answer]]] = {
-    "/v1/machines/{machine}/processes": {"GET": show_all},
-    f"{PROCESS}/logs": {"GET": show_logs},
-    f"{PROCESS}/kill": {"POST": kill},
-    f"{PROCESS}/stdin": {"POST": send_input},
-}
+ROWS: Final = [
+    Row("GET", "/v1/machines/{machine}/processes", show_all),
+    Row("GET", f"{PROCESS}/logs", show_logs),
+    Row("POST", f"{PROCESS}/kill", kill),
+    Row("POST", f"{PROCESS}/stdin", send_input),
+]

@@ -1,25 +1,21 @@
-"""Requests of the Nullspace dialect: what they carry, whose machine they are for, and the rim around all answers."""
+"""Requests of the Nullspace dialect, and whose machine they are for."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from functools import cached_property, partial
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl
 
-import attrs
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.types import Scope
 
 from ...errors import Invalid, NotFound
 from ...spaces import Space, Spaces
-from ..fields import Fields, read_fields
+from .. import dialects
+from ..dialects import Dialect
 from ..open_streams import Streams
-from ..operations import answer_or_refuse, is_devious
 from .errors import Refusal, error_answer, not_here
 
 DOOR: Final = "nullspace"
@@ -46,40 +42,16 @@ ABSENT: Final = {
 """What this server does not have: the first part of a path, below a machine or not, and what it is called."""
 
 
-@attrs.define(slots=False)
-class Call:
+class Call(dialects.Call):
     """One request."""
-
-    spaces: Spaces
-    streams: Streams
-    scope: Scope
-    data: bytes
-
-    @property
-    def path(self) -> Mapping[str, str]:
-        """The parts of the path that vary, by name."""
-        found: Mapping[str, str] = self.scope["path_params"]
-        return found
-
-    @cached_property
-    def fields(self) -> Fields:
-        return read_fields(self.data)
-
-    @cached_property
-    def headers(self) -> Mapping[str, str]:
-        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.scope["headers"]}
-
-    @cached_property
-    def query(self) -> Mapping[str, str]:
-        return dict(parse_qsl(self.scope["query_string"].decode("latin-1")))
 
     @cached_property
     def machine(self) -> Space:
-        return find_machine(self.spaces, self.path["machine"])
+        return find_machine(self.spaces, self.ids["machine"])
 
     @property
     def pid(self) -> int:
-        text = self.path["pid"]
+        text = self.ids["pid"]
         if not text.isdecimal() or len(text) > 12:
             raise Invalid(f"pid: expected a whole number, not {text!r}")
         return int(text)
@@ -93,13 +65,10 @@ class Call:
             raise Refusal(409, "machine_not_ready", f"machine {machine.id} is paused: resume it first")
         return machine
 
-    def in_use(self) -> AbstractContextManager[None]:
-        """While this lasts, its machine does not count as idle."""
-        return self.machine.use() if self.machine.state == "started" else nullcontext()
-
-
-Answer: TypeAlias = Callable[[Call], Awaitable[ASGIApp]]
-SocketAnswer: TypeAlias = Callable[[Call, WebSocket], Awaitable[None]]
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[None]:
+        with self.machine.use() if self.machine.state == "started" else nullcontext():
+            yield
 
 
 def find_machine(spaces: Spaces, machine_id: str) -> Space:
@@ -118,49 +87,11 @@ async def wake(machine: Space) -> None:
     machine.change(facts={"timeout_at": time.time() + machine.info.facts["timeout_ms"] / 1000})
 
 
-class Endpoint:
-    """All methods of one path, as an ASGI application for HTTP and WebSocket."""
+Row: TypeAlias = dialects.Row[Call]
 
-    def __init__(
-        self,
-        spaces: Spaces,
-        streams: Streams,
-        answers: Mapping[str, Answer],
-        socket: SocketAnswer | None = None,
-        uses_machine: bool = False,
-    ) -> None:
-        self._spaces = spaces
-        self._streams = streams
-        self._answers = answers
-        self._socket = socket
-        self._uses_machine = uses_machine
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        serve = self._serve_socket if scope["type"] == "websocket" else self._serve
-        await answer_or_refuse(serve, error_answer, scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Before anything is refused: what stays unread would hold up the connection's reader.
-        data = await Request(scope, receive).body()
-        if not self._answers or is_devious(scope):
-            raise nothing_at(scope)
-        answer = self._answers.get(scope["method"])
-        if answer is None:
-            allowed = ", ".join(sorted(self._answers))
-            raise Refusal(405, "method_not_allowed", f"{scope['method']} is not possible here: {allowed} is")
-        call = Call(self._spaces, self._streams, scope, data)
-        with call.in_use() if self._uses_machine else nullcontext():
-            await (await answer(call))(scope, receive, send)
-
-    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket = WebSocket(scope, receive, send)
-        await socket.receive()  # that it would like to connect
-        if self._socket is None or is_devious(scope):
-            raise nothing_at(scope)
-        call = Call(self._spaces, self._streams, scope, b"")
-        await call.awake()
-        with call.in_use():
-            await self._socket(call, socket)
+def dialect(spaces: Spaces, streams: Streams) -> Dialect[Call]:
+    return Dialect(partial(Call, spaces, streams), error_answer, nothing_at, exact=True)
 
 
 def nothing_at(scope: Scope) -> Refusal:

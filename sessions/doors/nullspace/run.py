@@ -15,13 +15,14 @@ import trio
 from starlette.types import ASGIApp
 
 from ...command import Command
+from ..endings import finish
 from ..kept_alive import KeptAlive
 from ..outcomes import told_exit_code
 from ..requests import json_response
 from .errors import Refusal
 from .machines import PROOF
-from .processes import SILENCE_SECONDS, finish, read_timeout, start
-from .routing import Answer, Call
+from .processes import SILENCE_SECONDS, read_timeout, start
+from .routing import Call, Row
 from .texts import log_pieces
 
 PATIENCE_SECONDS: Final = 20.0
@@ -31,7 +32,7 @@ CREATOR_PATIENCE_SECONDS: Final = 100.0
 
 
 async def execute(call: Call) -> ASGIApp:
-    machine, fields = await call.awake(), call.fields
+    machine, fields = await call.awake(), call.body
     if fields.flag("background"):
         pid, _ = await start(machine, fields, timeout=None, stdin=True)
         return json_response({"pid": pid})
@@ -51,4 +52,4 @@ def result(pid: int, command: Command) -> Iterator[bytes]:
     return log_pieces(command.archive, command.info, ("stdout", "stderr"), facts)
 
 
-ROWS: Final[dict[str, dict[str, Answer]]] = {"/v1/machines/{machine}/exec": {"POST": execute}}
+ROWS: Final = [Row("POST", "/v1/machines/{machine}/exec", execute)]

@@ -12,11 +12,12 @@ from starlette.types import ASGIApp
 
 from ...spaces import Space
 from ...terminal import Terminal
+from ..endings import end
 from ..fields import Fields
 from ..requests import json_response
 from .errors import Refusal
-from .processes import end, find_directory
-from .routing import Answer, Call
+from .processes import find_directory
+from .routing import Call, Row
 
 COLUMNS: Final = 120
 ROWS_OF_SCREEN: Final = 30
@@ -87,7 +88,7 @@ async def show_all(call: Call) -> ASGIApp:
 
 
 def pty_of(call: Call) -> Pty:
-    return find_pty(call.machine, call.path["pty"])
+    return find_pty(call.machine, call.ids["pty"])
 
 
 async def show(call: Call) -> ASGIApp:
@@ -100,12 +101,13 @@ async def kill(call: Call) -> ASGIApp:
 
 
 async def resize(call: Call) -> ASGIApp:
-    await pty_of(call).resize(call.fields)
+    await pty_of(call).resize(call.body)
     return Response(status_code=204)
 
 
-ROWS: Final[dict[str, dict[str, Answer]]] = {
-    "/v1/machines/{machine}/pty": {"GET": show_all},
-    "/v1/machines/{machine}/pty/{pty}": {"GET": show, "DELETE": kill},
-    "/v1/machines/{machine}/pty/{pty}/resize": {"POST": resize},
-}
+ROWS: Final = [
+    Row("GET", "/v1/machines/{machine}/pty", show_all),
+    Row("GET", "/v1/machines/{machine}/pty/{pty}", show),
+    Row("DELETE", "/v1/machines/{machine}/pty/{pty}", kill),
+    Row("POST", "/v1/machines/{machine}/pty/{pty}/resize", resize),
+]

@@ -13,10 +13,10 @@ from ...errors import SessionsError
 from ...spaces import Spaces
 from ..open_streams import Streams
 from . import exec, spawn
-from .errors import error_answer, not_here
+from .errors import BadToken, error_answer, not_here
 from .routing import Call, Row, Table, build_routes
 from .sandboxes import ROWS, look
-from .tokens import DOOR
+from .tokens import BAD_TOKEN, DOOR
 from .tokens import HOSTS as HOSTS
 from .tokens import lets_in as lets_in
 
@@ -55,5 +55,7 @@ def data_routes(spaces: Spaces, streams: Streams) -> list[BaseRoute]:
 
 
 def refuse(scope: Scope, error: SessionsError) -> ASGIApp:
-    """The answer to a request that the server does not let in."""
+    """The answer to a request that the server does not let in. On the data plane, its own token is not what is missing."""
+    if error.status == BadToken.status and scope.get("root_path") in DATA:
+        error = BadToken(BAD_TOKEN)
     return error_answer(scope, error)

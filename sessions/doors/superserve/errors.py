@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from ...errors import Invalid, SessionsError
-from ..requests import to_bytes, to_json
+from ..requests import json_response
 
 BAD_REQUEST: Final = "bad_request"
 EXEC_FAILED: Final = "exec_failed"
@@ -48,5 +48,4 @@ def code_of(error: SessionsError) -> str:
 
 def error_answer(scope: Scope, error: SessionsError) -> Response:
     body = {"error": {"code": code_of(error), "message": str(error)}}
-    headers = getattr(error, "headers", None)
-    return Response(to_bytes(to_json(body) + "\n"), error.status, headers, "application/json")
+    return json_response(body, error.status, getattr(error, "headers", None))

@@ -12,15 +12,14 @@ from typing import Any, Final
 import trio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ...following import Follower
 from ...models import Record, StreamName
 from ...reading_logs import read_logs
 from ...selection import Selection
 from ...texts import Texts
-from ..following_logs import collect
 from ..open_streams import ServerCloses
 from ..operations import Disconnected, while_connected
 from ..outcomes import KILLED
+from ..passing_on import pass_on
 from ..rendering import rfc3339
 from ..requests import to_bytes, to_json
 from ..streaming import HEADERS
@@ -150,22 +149,17 @@ class StreamedExec(Exec):
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await say()  # so that proxies pass on that it has begun
         texts = Texts()
-        follower = Follower(None, late=False)
+
+        async def take(records: list[Record]) -> None:
+            if records:
+                await say(to_events(records, texts))
+
         try:
-            info = run.command.info
-            follower.add_commands(run.command.archive, info.session_id, [info], None)
-            over = False
-            while not over:
-                records, ended_id, over = await run.wait(partial(collect, follower), say)
-                if records:
-                    await say(to_events(records, texts))
-                over = over or ended_id is not None
+            await pass_on(run.command, None, lambda read: run.wait(read, say), take)
             await run.wait_until_over(say)
             last = ended(run.exit_code)
         except ServerCloses:
             last = ended(KILLED, LAST_WORDS, CLOSING)
-        finally:
-            follower.close()
         rest = [to_event(time.time(), {name: text}) for name, text in texts.end_all()]
         await say(b"".join([*rest, to_event(time.time(), last)]), more=False)
 

@@ -16,19 +16,20 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
+from ...arguments import NoDirectory
 from ...command import Command
 from ...errors import Closed, Conflict, Invalid, SessionsError
 from ...spaces import Space
 from ..fields import Fields
 from ..open_streams import OpenStream, Streams
-from ..outcomes import CANNOT_START, TIMED_OUT, told_exit_code
+from ..outcomes import CANNOT_START, NOT_FOUND, TIMED_OUT, told_exit_code
+from ..starting import exit_code_of
 from .errors import Unavailable
 from .routing import Call
 from .tokens import find_space
 
 T = TypeVar("T")
 
-NOT_FOUND: Final = 127
 GRACE_SECONDS: Final = 0.5
 """From SIGTERM to SIGKILL. Clients leave five seconds after the time limit that they have asked for."""
 KEEPALIVE_SECONDS: Final = 3.0
@@ -170,10 +171,8 @@ async def start(streams: Streams, space: Space, asked: Asked, stdin: bool = Fals
             _, command = await space.start_process(
                 asked.text, cwd=asked.cwd, env=asked.env, timeout=asked.seconds, stdin=stdin
             )
-        except Invalid as error:
-            if str(error).startswith("cwd"):
-                raise CannotStart(CANNOT_START, str(error)) from None
-            raise
+        except NoDirectory as error:
+            raise CannotStart(exit_code_of(error), str(error)) from None
         except (Closed, Conflict) as error:
             raise Unavailable(str(error)) from None  # it was paused or stopped in this moment
         try:

@@ -11,10 +11,11 @@ from starlette.types import ASGIApp
 
 from ...errors import Invalid
 from ...spaces import Space
+from ..dialects import refusing
 from ..fields import Fields
 from ..requests import json_response
 from .errors import not_here
-from .routing import Answer, Call, Row
+from .routing import Call, Row
 from .tokens import DOOR, FACT, make_token
 from .views import NAME, PAUSE_AFTER, STATES, view_sandbox, view_with_token
 
@@ -58,8 +59,8 @@ async def show(call: Call) -> ASGIApp:
 
 async def show_all(call: Call) -> ASGIApp:
     """Oldest first. An array, nothing around it."""
-    wanted = {key.removeprefix(METADATA): value for key, value in call.query.items() if key.startswith(METADATA)}
-    states = [state for state in call.query.get("status", "").split(",") if state]
+    wanted = {key.removeprefix(METADATA): call.first(key) for key in call.query if key.startswith(METADATA)}
+    states = [state for state in call.first("status").split(",") if state]
     found = [space.info for space in call.spaces.list(DOOR, wanted)]
     found = [info for info in found if not states or STATES[info.state] in states]
     begin = read_count(call, "offset", 0)
@@ -67,7 +68,7 @@ async def show_all(call: Call) -> ASGIApp:
 
 
 def read_count(call: Call, name: str, otherwise: int) -> int:
-    text = call.query.get(name, "")
+    text = call.first(name)
     if text and not (text.isdecimal() and len(text) < 10):
         raise Invalid(f"{name}: expected a whole number from 0, not {text!r}")
     return int(text) if text else otherwise
@@ -118,14 +119,6 @@ async def look(space: Space) -> None:
         await space.pause()
 
 
-def absent(what: str) -> Answer:
-    async def answer(call: Call) -> ASGIApp:
-        raise not_here(what)
-
-    return answer
-
-
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ABSENT: Final = {
     "/sandboxes/{sandbox}/snapshot": "snapshots",
     "/sandboxes/{sandbox}/snapshots": "snapshots",
@@ -134,6 +127,7 @@ ABSENT: Final = {
     "/sandboxes/{sandbox}/network": "network logs",
     "/sandboxes/{sandbox}/secrets": "secrets",
     "/sandboxes/{sandbox}/secrets/{rest:path}": "secrets",
+    "/snapshots": "snapshots",
     "/snapshots/{rest:path}": "snapshots",
     "/templates": "templates",
     "/templates/{rest:path}": "templates",
@@ -151,5 +145,5 @@ ROWS: Final = [
     Row("POST", "/sandboxes/{sandbox}/activate", activate),
     Row("POST", "/sandboxes/{sandbox}/resume", activate),
     Row("POST", "/sandboxes/{sandbox}/pause", pause),
-    *[Row(method, path, absent(what)) for path, what in ABSENT.items() for method in METHODS],
+    *refusing(ABSENT, not_here),
 ]

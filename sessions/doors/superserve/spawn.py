@@ -7,7 +7,6 @@ signal, or the end of the input. Output is told byte by byte, behind a byte 1 or
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,15 +17,15 @@ from starlette.types import Message
 from starlette.websockets import WebSocket
 
 from ...errors import Invalid, SessionsError
-from ...following import Follower
 from ...models import Record
 from ...spaces import Space
 from ..fields import Fields, read_fields
-from ..following_logs import collect
 from ..open_streams import ServerCloses, Streams
 from ..operations import Disconnected, while_connected
 from ..outcomes import CANNOT_START, KILLED
+from ..passing_on import pass_on
 from ..streaming import GOING_AWAY, NORMAL_CLOSURE, cut, say_goodbye
+from ..waiting_input import WaitingInput
 from .errors import CLOSING, EXEC_FAILED, code_of
 from .routing import Call, Row
 from .runs import LAST_WORDS, CannotStart, Run, ended, read_asked, space_in_use, start
@@ -36,8 +35,6 @@ STDIN: Final = 0
 CHANNELS: Final = {"stdout": b"\x01", "stderr": b"\x02"}
 FRAME_BYTES: Final = 1 << 18
 """Clients refuse a message of more than 1 MiB."""
-INPUT_AHEAD_BYTES: Final = 8 << 20
-"""Input that may wait for a program to read; then the client waits, and its signals behind that."""
 START_SECONDS: Final = 30.0
 """How long the first message may take."""
 
@@ -51,10 +48,7 @@ class Spawned:
         self._socket = socket
         self._run: Run | None = None
         self._was_signalled = False
-        self._sending, self._input = trio.open_memory_channel[bytes | None](math.inf)
-        """None is the end of it."""
-        self._ahead_bytes = 0
-        self._was_read = trio.Event()
+        self._input = WaitingInput()
 
     async def serve(self) -> None:
         offered = self._socket.scope["subprotocols"]
@@ -63,7 +57,7 @@ class Spawned:
         with trio.move_on_after(START_SECONDS):
             first = dict(await self._socket.receive())
         if not first["type"].endswith(".disconnect"):
-            with suppress(Disconnected):
+            with suppress(Disconnected), self._input:
                 await self._serve(first)
 
     async def _serve(self, first: Message) -> None:
@@ -90,7 +84,7 @@ class Spawned:
         message = await self._socket.receive()
         data, text = message.get("bytes"), message.get("text")
         if data and data[0] == STDIN and len(data) > 1:
-            await self._take_input(data[1:])
+            await self._input.add(data[1:])
         elif text:
             # What is not understood is for newer servers.
             with suppress(SessionsError):
@@ -101,36 +95,19 @@ class Spawned:
         assert self._run is not None
         match wish.text("type"):
             case "stdin_close":
-                self._sending.send_nowait(None)
+                self._input.complete()
             case "signal":
                 await self._run.command.send_signal(wish.needed_text("name"))
                 self._was_signalled = True
-
-    async def _take_input(self, data: bytes) -> None:
-        self._sending.send_nowait(data)
-        self._ahead_bytes += len(data)
-        while self._ahead_bytes > INPUT_AHEAD_BYTES:
-            self._was_read = trio.Event()
-            await self._was_read.wait()
-
-    async def _feed(self) -> None:
-        assert self._run is not None
-        async for data in self._input:
-            with suppress(SessionsError):  # it reads no more; how it ended is being told
-                if data is None:
-                    await self._run.command.close_input()
-                else:
-                    await self._run.command.send_input(data)
-            self._ahead_bytes -= len(data or b"")
-            self._was_read.set()
 
     # What the client is told
 
     async def _show(self) -> dict[str, Any]:
         """Its output, and then what to say of its end."""
+        assert self._run is not None
         failure: SessionsError | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._feed)
+            nursery.start_soon(self._input.feed, self._run.command)
             try:
                 await self._tell_output()
             except SessionsError as error:
@@ -138,7 +115,6 @@ class Spawned:
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
-        assert self._run is not None
         command = self._run.command
         # Who has sent a signal is told what that came to.
         if self._was_signalled and command.reason == "killed" and command.exit_code is not None:
@@ -148,19 +124,13 @@ class Spawned:
     async def _tell_output(self) -> None:
         run = self._run
         assert run is not None
-        follower = Follower(None, late=False)
-        try:
-            info = run.command.info
-            follower.add_commands(run.command.archive, info.session_id, [info], None)
-            over = False
-            while not over:
-                records, ended_id, over = await run.wait(partial(collect, follower), trio.lowlevel.checkpoint)
-                for frame in to_frames(records):
-                    with run.stream.waiting():
-                        await self._socket.send_bytes(frame)
-                over = over or ended_id is not None
-        finally:
-            follower.close()
+
+        async def take(records: list[Record]) -> None:
+            for frame in to_frames(records):
+                with run.stream.waiting():
+                    await self._socket.send_bytes(frame)
+
+        await pass_on(run.command, None, lambda read: run.wait(read, trio.lowlevel.checkpoint), take)
         await run.wait_until_over(trio.lowlevel.checkpoint)
 
 

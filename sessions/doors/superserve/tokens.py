@@ -35,6 +35,7 @@ HOSTS: Final = (
 )
 """The names that clients ask for commands by, whatever base URL they were given."""
 HOST: Final = re.compile(r"boxd-([0-9a-f-]{1,64})\.", re.IGNORECASE)
+BAD_TOKEN: Final = "this is not the access token of that sandbox: activate it for one"
 SUBPROTOCOL: Final = "token."
 """Before the token, among the subprotocols of a WebSocket, which has no other place for it."""
 
@@ -61,7 +62,7 @@ def find_space(spaces: Spaces, scope: Scope) -> Space:
     wanted = token_of(space.info) if space is not None else make_token("")
     is_right = hmac.compare_digest(digest(token), digest(wanted))
     if space is None or not is_right:
-        raise BadToken("this is not the access token of that sandbox: activate it for one")
+        raise BadToken(BAD_TOKEN)
     return space
 
 

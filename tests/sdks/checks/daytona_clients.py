@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 import warnings
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import daytona
+from clients import AnyClient, run_all
 from daytona import AsyncDaytona, Daytona, SessionExecuteRequest
 
 warnings.simplefilter("ignore")
 
 
-class Client:
+class Client(AnyClient):
     """One of the clients, and a sandbox that the checks share."""
 
+    errors = daytona
+
     def __init__(self, kind: str) -> None:
-        self.kind = kind
+        super().__init__(kind)
         self.sandbox: Any = None
         self.daytona: Any = None
         self._sessions = 0
@@ -35,12 +38,6 @@ class Client:
         await self.call(self.sandbox.delete)
         if self.kind != "sync":
             await self.daytona.__aexit__(*exception)
-
-    async def call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """The result of a method that blocks in one client and is awaited in the other."""
-        if self.kind == "sync":
-            return await asyncio.to_thread(method, *arguments, **options)
-        return await method(*arguments, **options)
 
     @property
     def process(self) -> Any:
@@ -69,32 +66,10 @@ class Client:
         await asyncio.wait_for(follow(session, command_id, out.append, err.append), 60)
         return "".join(out), "".join(err)
 
-    async def refused(self, kind: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """The error of exactly this type that a call must raise."""
-        try:
-            found = await self.call(method, *arguments, **options)
-        except Exception as error:
-            assert type(error) is getattr(daytona, kind, None) or type(error).__name__ == kind, repr(error)
-            return error
-        raise AssertionError(f"{kind} was not raised, but {found!r} returned")
-
     async def refused_run(self, kind: str, session: str, command: str) -> Any:
         request = SessionExecuteRequest(command=command)
         return await self.refused(kind, self.process.execute_session_command, session, request)
 
 
 Check = Callable[[Client], Awaitable[None]]
-
-
-async def run_checks(kind: str, checks: list[Check]) -> None:
-    """Print a line for each: its name, and ``ok`` or what went wrong."""
-    async with Client(kind) as client:
-        for check in checks:
-            try:
-                await asyncio.wait_for(check(client), 60)
-                told = "ok"
-            except BaseException as error:
-                if isinstance(error, KeyboardInterrupt | SystemExit):
-                    raise
-                told = traceback.format_exc()
-            print(f"{check.__name__} {told!r}", flush=True)
+run_checks = partial(run_all, Client)

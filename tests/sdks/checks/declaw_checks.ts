@@ -53,7 +53,7 @@ const checks: Record<string, () => Promise<void>> = {
     const found = await commands.run("echo $A; pwd; printf 'a\\nb' >&2; exit 3", options)
     assert.deepEqual(found, { stdout: 'ü\u2028€\n/usr\n', stderr: 'a\nb', exitCode: 3 })
     assert.deepEqual(lines, ['ü\u2028€\n', '/usr\n'])
-    assert.deepEqual((await commands.run('true', { cwd: '/nowhere' })).exitCode, 126)
+    assert.deepEqual((await commands.run('true', { cwd: '/nowhere' })).exitCode, 127)
     const ended = await commands.run('echo begun; sleep 1000', { timeout: 0.5 })
     assert.deepEqual([ended.stdout, ended.exitCode], ['begun\n', 124])
   },

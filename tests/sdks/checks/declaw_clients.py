@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import declaw
+from clients import AnyClient, run_all
 from declaw import AsyncSandbox, Sandbox
 
 
-class Client:
+class Client(AnyClient):
     """One of the clients, and a sandbox that the checks share."""
 
+    errors = declaw
+
     def __init__(self, kind: str) -> None:
-        self.kind = kind
+        super().__init__(kind)
         self.Sandbox: Any = Sandbox if kind == "sync" else AsyncSandbox
         self.sandbox: Any = None
         self.long = random.randint(10**5, 10**8)
@@ -28,12 +31,6 @@ class Client:
 
     async def __aexit__(self, *exception: object) -> None:
         assert await self.call(self.sandbox.kill, wait=True)
-
-    async def call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """The result of a method that blocks in one client and is awaited in the other."""
-        if self.kind == "sync":
-            return await asyncio.to_thread(method, *arguments, **options)
-        return await method(*arguments, **options)
 
     async def create(self, **options: Any) -> Any:
         return await self.call(self.Sandbox.create, **options)
@@ -67,15 +64,6 @@ class Client:
             return await asyncio.to_thread(lambda: list(iterable))
         return [item async for item in iterable]
 
-    async def refused(self, kind: str, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """The error of exactly this type that a call must raise."""
-        try:
-            found = await self.call(method, *arguments, **options)
-        except Exception as error:
-            assert type(error) is getattr(declaw, kind, None) or type(error).__name__ == kind, repr(error)
-            return error
-        raise AssertionError(f"{kind} was not raised, but {found!r} returned")
-
 
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
@@ -83,17 +71,4 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 Check = Callable[[Client], Awaitable[None]]
-
-
-async def run_checks(kind: str, checks: list[Check]) -> None:
-    """Print a line for each: its name, and ``ok`` or what went wrong."""
-    async with Client(kind) as client:
-        for check in checks:
-            try:
-                await asyncio.wait_for(check(client), 60)
-                told = "ok"
-            except BaseException as error:
-                if isinstance(error, KeyboardInterrupt | SystemExit):
-                    raise
-                told = traceback.format_exc()
-            print(f"{check.__name__} {told!r}", flush=True)
+run_checks = partial(run_all, Client)

@@ -118,12 +118,12 @@ async def command_is_run(client: Client) -> None:
 
 async def command_that_cannot_be_launched_says_why(client: Client) -> None:
     result = await client.run("true", cwd="/nowhere")
-    assert (result.exit_code, result.stdout, "/nowhere" in result.stderr) == (126, "", True)
+    assert (result.exit_code, result.stdout, "/nowhere" in result.stderr) == (127, "", True)
     result = await client.run("no-such-program")
     assert (result.exit_code, "no-such-program" in result.stderr) == (127, True)
     handle = await client.run("true", cwd="/nowhere", background=True)
     error = await client.refused("CommandExitException", handle.wait)
-    assert (error.exit_code, "/nowhere" in error.stderr) == (126, True)
+    assert (error.exit_code, "/nowhere" in error.stderr) == (127, True)
     run = client.method("run", "run_command")
     await client.refused("InvalidArgumentException", run, "")
     await client.refused("InvalidArgumentException", run, "true", envs={"a b": "c"})
@@ -253,7 +253,7 @@ async def silent_streams_are_kept_alive(client: Client) -> None:
     assert streamed(client, "echo begun; sleep 1000", timeout=1) == (["begun\n"], [], 124)
     assert streamed(client, "trap '' TERM; sleep 1005", timeout=0.6) == ([], [], 124)
     out, err, code = streamed(client, "true", cwd="/nowhere")
-    assert (out, "/nowhere" in "".join(err), code) == ([], True, 126)
+    assert (out, "/nowhere" in "".join(err), code) == ([], True, 127)
 
 
 async def streams_that_are_refused_say_so(client: Client) -> None:

@@ -72,7 +72,7 @@ async def exec_tells_output_and_exit_code(client: Client) -> None:
     assert (await client.call(client.sandbox.commands.run, "echo hi", {"working_dir": "/"})).stdout == "hi\n"
     assert (await client.call(client.sandbox.exec, "echo hi")).stdout == "hi\n"
     found = await client.call(client.sandbox.exec.run, "pwd", {"cwd": "/nowhere"})
-    assert found.exit_code == 126
+    assert found.exit_code == 127
     assert "/nowhere" in found.stderr
     assert (await client.call(client.sandbox.exec.run, "nonsense-of-a-program")).exit_code == 127
     await client.refused("ValidationError", client.sandbox.exec.run, "true", {"env": {"A B": "c"}})
@@ -122,7 +122,7 @@ async def stream_times_out_and_refuses(client: Client) -> None:
     assert (out, rest[0]["exit_code"]) == ("begun\n", 124)
     assert (await client.stream("kill -9 $BASHPID"))[2][0]["exit_code"] == 137
     _, err, rest = await client.stream("pwd", cwd="/nowhere")
-    assert rest[0]["exit_code"] == 126
+    assert rest[0]["exit_code"] == 127
     assert "/nowhere" in err
     try:
         await client.all(client.sandbox.exec_stream, " ")

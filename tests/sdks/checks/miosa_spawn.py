@@ -50,7 +50,7 @@ async def spawned_program_that_cannot_start_says_why(client: Client) -> None:
     out, err, code = await told(await spawn("/usr", args=["x"]))
     assert code == 126
     out, err, code = await told(await spawn("pwd", cwd="/nowhere"))
-    assert code == 126
+    assert code == 127
     assert "/nowhere" in err
     try:
         await spawn(" ")
@@ -105,7 +105,7 @@ async def spawned_program_has_a_terminal(client: Client) -> None:
     assert "40 100" in out
     assert (err, code) == ("", 3)
     process = await client.computer.exec.spawn("pwd", cwd="/nowhere", rows=30, cols=90)
-    assert (await told(process))[2] == 126
+    assert (await told(process))[2] == 127
 
 
 async def many_at_once(client: Client) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import traceback
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import nullspace
+from clients import AnyClient, run_all
 from nullspace import AsyncMachine, Machine
 
 
-class Client:
+class Client(AnyClient):
     """One of the clients, and a machine that the checks share."""
 
+    errors = nullspace.errors
+
     def __init__(self, kind: str) -> None:
-        self.kind = kind
+        super().__init__(kind)
         self.api: Any = Machine if kind == "sync" else AsyncMachine
         self.machine: Any = None
         self._naps = 0
@@ -27,12 +30,6 @@ class Client:
 
     async def __aexit__(self, *exception: object) -> None:
         await self.call(self.machine.kill)
-
-    async def call(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """The result of a method that blocks in one client and is awaited in the other."""
-        if self.kind == "sync":
-            return await asyncio.to_thread(method, *arguments, **options)
-        return await method(*arguments, **options)
 
     @property
     def commands(self) -> Any:
@@ -56,18 +53,6 @@ class Client:
     async def runs(self, nap: str) -> bool:
         """Whether one is left anywhere."""
         return bool((await self.shell(f"pgrep -f '{nap[:-1]}[{nap[-1]}]'")).stdout)
-
-    async def refused(
-        self, kind: type[BaseException] | str, method: Callable[..., Any], *arguments: Any, **options: Any
-    ) -> Any:
-        """The error of exactly this type that a call must raise."""
-        wanted = getattr(nullspace.errors, kind) if isinstance(kind, str) else kind
-        try:
-            found = await self.call(method, *arguments, **options)
-        except Exception as error:
-            assert type(error) is wanted, repr(error)
-            return error
-        raise AssertionError(f"{kind} was not raised, but {found!r} returned")
 
 
 class Texts:
@@ -93,17 +78,4 @@ class Texts:
 
 
 Check = Callable[[Client], Awaitable[None]]
-
-
-async def run_checks(kind: str, checks: list[Check]) -> None:
-    """Print a line for each: its name, and ``ok`` or what went wrong."""
-    async with Client(kind) as client:
-        for check in checks:
-            try:
-                await asyncio.wait_for(check(client), 60)
-                told = "ok"
-            except BaseException as error:
-                if isinstance(error, KeyboardInterrupt | SystemExit):
-                    raise
-                told = traceback.format_exc()
-            print(f"{check.__name__} {told!r}", flush=True)
+run_checks = partial(run_all, Client)

@@ -40,7 +40,7 @@ const checks = {
     assert.equal((await commands.run('kill -9 $$')).exitCode, 137)
     assert.equal((await commands.run('no-such-program')).exitCode, 127)
     const missed = await commands.run('pwd', { cwd: '/nowhere' })
-    assert.ok(missed.exitCode === 126 && missed.stderr.includes('/nowhere'))
+    assert.ok(missed.exitCode === 127 && missed.stderr.includes('/nowhere'))
   },
   async node_streams_are_exact() {
     const text = 'ü€😀\u2028\u2029\u0085\t end'

@@ -102,7 +102,7 @@ async def run_tells_all(client: Client) -> None:
         assert result.exit_code in (126, 127)
         assert text in result.stderr
     result = await client.run("pwd", cwd="/nowhere")
-    assert (result.exit_code, "/nowhere" in result.stderr) == (126, True)
+    assert (result.exit_code, "/nowhere" in result.stderr) == (127, True)
 
 
 async def stream_tells_all(client: Client) -> None:
@@ -110,7 +110,7 @@ async def stream_tells_all(client: Client) -> None:
     assert (result.stdout, result.stderr, result.exit_code) == ("b\n/usr\n", "e\n", 3)
     assert (out, err) == ("b\n/usr\n", "e\n")
     result, _, err = await client.stream("pwd", cwd="/nowhere")
-    assert (result.exit_code, "/nowhere" in result.stderr, err) == (126, True, "")
+    assert (result.exit_code, "/nowhere" in result.stderr, err) == (127, True, "")
     result, _, err = await client.stream("no-such-program")
     assert (result.exit_code, "no-such-program" in err) == (127, True)
 

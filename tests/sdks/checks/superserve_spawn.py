@@ -33,7 +33,7 @@ async def spawn_takes_directory_and_environment(client: Client) -> None:
     assert (await session.wait()).stdout == "/usr\nb me\n"
     session = await client.sandbox.commands.spawn("true", cwd="/nowhere")
     result = await session.wait()
-    assert (result.exit_code, "/nowhere" in result.stderr) == (126, True)
+    assert (result.exit_code, "/nowhere" in result.stderr) == (127, True)
     session = await client.sandbox.commands.spawn("no-such-program")
     assert (await session.wait()).exit_code == 127
     session = await client.sandbox.commands.spawn("")

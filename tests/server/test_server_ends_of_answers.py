@@ -1,0 +1,63 @@
+"""What becomes of a connection once a streamed answer is whole: closed for whom that was promised, kept for others, and not for ever."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+import trio
+from served import TOKEN, connect, get, raw, served
+
+import sessions
+
+STREAMS = ["/v1/commands/{}/follow", "/v1/commands/{}/logs"]
+SECONDS = 10
+"""For a loaded machine. What is not closed stays for `idle_seconds`, two minutes."""
+
+
+async def finished(session: sessions.Session) -> str:
+    command = await session.run_async("seq 1000")
+    await command.wait()
+    return command.id
+
+
+@pytest.mark.parametrize("path", STREAMS)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_closed_at_its_end_for_who_wants_no_more(
+    engine: sessions.Engine, session: sessions.Session, path: str, version: str
+) -> None:
+    target = path.format(await finished(session))
+    if version == "1.1":
+        request = get(target, "Connection: close")
+    else:
+        request = get(target).replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with served(engine) as addresses:
+        with trio.fail_after(SECONDS):
+            answer = await raw(addresses, request)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"1000" in answer
+
+
+@pytest.mark.parametrize("path", STREAMS)
+async def test_kept_for_who_may_ask_again_and_cut_when_he_does_not(
+    engine: sessions.Engine, session: sessions.Session, path: str
+) -> None:
+    command_id = await finished(session)
+    async with served(engine, idle_seconds=1.0) as addresses, await connect(addresses) as stream:
+        protocol = h11.Connection(h11.CLIENT)
+        with trio.fail_after(SECONDS):
+            for _ in range(3):
+                headers = [("Host", "localhost"), ("Authorization", f"Bearer {TOKEN}")]
+                request = h11.Request(method="GET", target=path.format(command_id), headers=headers)
+                await stream.send_all(protocol.send(request) + protocol.send(h11.EndOfMessage()))
+                body = b""
+                while not isinstance(event := protocol.next_event(), h11.EndOfMessage):
+                    if event is h11.NEED_DATA:
+                        protocol.receive_data(await stream.receive_some())
+                    elif isinstance(event, h11.Response):
+                        assert event.status_code == 200
+                    else:
+                        assert isinstance(event, h11.Data), event
+                        body += event.data
+                assert b"1000" in body
+                protocol.start_next_cycle()
+            assert await stream.receive_some() == b"", "it was idle for too long"
