@@ -120,7 +120,7 @@ def check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
 
 
 class NoDirectory(Invalid):
-    """Nothing can begin in this directory."""
+    """Nothing can begin in this directory. Doors tell it apart; to all others it is `Invalid`, whose code and status it has."""
 
     def __init__(self, message: str, path: str) -> None:
         super().__init__(message)

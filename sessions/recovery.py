@@ -98,7 +98,7 @@ def finish_commands(root: Path, catalog: Catalog, info: SessionInfo) -> None:
     for number, (known, finished_at, outcome) in ends.items():
         if outcome is None:
             outcome, finished_at = Outcome("lost", None), time.time()
-            if directory is not None:
+            if directory is not None and not catalog.is_copy:
                 known = attrs.evolve(known, last_seq=mark_finished(info.id, directory, number, outcome))
         over = finish(known.state, finished_at, outcome, f"command {known.id}")
         catalog.finish_command(attrs.evolve(known, state=over))

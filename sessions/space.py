@@ -324,12 +324,21 @@ def strays(seen: Sequence[Seen], keeper: int | None, home: str) -> list[Seen]:
 
 
 def remove_home(home: str) -> None:
-    """All of it, also what is below directories that are read-only, as caches of packages are."""
+    """All of it, also what is below directories that are read-only, as caches of packages are. What is another user's stays."""
+    if os.path.islink(home):  # made by what ran in it: where it leads is nothing of ours
+        with suppress(OSError):
+            os.unlink(home)
+        return
     shutil.rmtree(home, ignore_errors=True)
     if os.path.isdir(home):
-        os.chmod(home, 0o700)
+        open_up(home)
         for directory, names, _ in os.walk(home):
-            for path in (os.path.join(directory, name) for name in names):
-                if not os.path.islink(path):
-                    os.chmod(path, 0o700)
+            for name in names:
+                open_up(os.path.join(directory, name))
         shutil.rmtree(home, ignore_errors=True)
+
+
+def open_up(directory: str) -> None:
+    with suppress(OSError):
+        if not os.path.islink(directory):
+            os.chmod(directory, 0o700)

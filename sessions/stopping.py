@@ -69,7 +69,8 @@ async def freeze(census: Census, find: Callable[[list[Seen]], list[Seen]]) -> No
     """Stop all processes that `find` picks where they are, until it finds none that still runs."""
     told: set[int] = set()
     while found := [seen for seen in find(await census.take()) if seen.pid not in told or processes.runs(seen.pid)]:
-        processes.send([seen for seen in found if seen.pid not in told], signal.SIGSTOP)
+        # Those that were told before, too: one of the others may have continued them before it was stopped itself.
+        processes.send(found, signal.SIGSTOP)
         told.update(seen.pid for seen in found)
         await trio.sleep(LOOK_SECONDS)
 

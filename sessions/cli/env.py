@@ -111,8 +111,10 @@ def find_server(place: Place) -> tuple[str, str]:
         ensure_server(place)
         url = ask_for_url(url.removeprefix("unix://") if url is not None else str(place.socket))
     url = parse_url(url).url.rstrip("/")
-    # Another server is not told what lets in to ours.
-    token = place.token or (read_token(place.root) if place_of_server(place.root, url) is not None else None)
+    # Another server is not told what lets in to ours: where "localhost" is two, ours is asked by its own address.
+    ours = place_of_server(place.root, url)
+    token = place.token or (read_token(place.root) if ours is not None else None)
+    url = ours or url
     if token is None or not is_accepted(url, token):
         raise Invalid(
             f"the server at {url} was started with a token of its own: say it with $SESSIONS_TOKEN or --token"

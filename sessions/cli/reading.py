@@ -5,6 +5,7 @@ On a full disk, too, where nothing can be written down: then what is told, and m
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,6 @@ from ..archive import Archive
 from ..arguments import check_labels
 from ..command import Command
 from ..errors import Broken
-from ..lifecycle import OPEN_STATES
 from ..models import CommandInfo, Pruned, SessionInfo
 from ..opening import check_owner
 from ..reading_logs import bounds
@@ -112,8 +112,10 @@ class RootReader:
             if not self.archive.catalog.is_copy:
                 await retention.prune(self.archive, older_than, keep_bytes)
                 return pruned
-        except (OSError, sqlite3.OperationalError, Broken):
-            pass  # what was removed took no space
+        except (OSError, sqlite3.OperationalError, Broken) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENOSPC:
+                raise Broken(f"{self.root} can't be pruned: {error}") from error
+        # What was removed took no space.
         raise Broken(
             f"{self.root} can't be pruned, because its disk is full: delete something else there, and try again"
         )
@@ -133,15 +135,20 @@ class RootReader:
                 self._turn_to_copy()
             else:
                 return
-        found = take_over(self.root, info.engine_id)
+        try:
+            found = take_over(self.root, info.engine_id)
+        except OSError:
+            return  # nothing at all can be written here, as in a backup: who lives can't be found out
         if found is not None:
             owner = Borrowed(found.engine_id, found.run_directory, found._path, found._descriptor)
             with trio.CancelScope(shield=True):  # the lock is ours: whoever is cancelled here would keep it for ever
                 await trio.to_thread.run_sync(recover, self.root, self.archive.catalog, owner)
 
     async def _check_owners(self) -> None:
+        # Closed ones too: detached commands may have outlived them, but not their engine.
+        unfinished = retention.kept_by_others(self.archive)
         for info in self.archive.catalog.list_sessions():
-            if info.state in OPEN_STATES:
+            if info.id in unfinished:
                 await self.archive.check_owner(info)
 
     def _command(self, info: CommandInfo) -> Command:

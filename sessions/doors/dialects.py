@@ -91,11 +91,15 @@ def running(rows: Iterable[Row[C]]) -> list[Row[C]]:
     return [attrs.evolve(row, runs=True) for row in rows]
 
 
-def refusing(paths: Mapping[str, str], not_here: Callable[[str], SessionsError]) -> list[Row[C]]:
-    """Rows for what is not there: paths, and what each is called."""
+def refusing(
+    paths: Mapping[str, str], not_here: Callable[[str], SessionsError], find: Callable[[C], object]
+) -> list[Row[C]]:
+    """Rows for what is not there: paths, and what each is called. Where one names a sandbox, `find` fails if there is none."""
 
     def refuse(what: str) -> Answer[C]:
         async def answer(call: C) -> ASGIApp:
+            if "sandbox" in call.ids:
+                find(call)
             raise not_here(what)
 
         return answer

@@ -104,6 +104,9 @@ class Speaker(TCPServer):
         protocol = self.protocol.protocol
         if isinstance(protocol, H11Protocol):
             protocol._send_error_response = partial(self._refuse, protocol)  # type: ignore[method-assign]
+            connection = protocol.connection
+            if isinstance(connection, h11.Connection):
+                connection.next_event = partial(next_event, connection)  # type: ignore[method-assign]
         await super()._read_data()
         if isinstance(protocol, H11Protocol) and isinstance(protocol.connection, H11WSConnection):
             self._connection.hung_up = True
@@ -124,6 +127,14 @@ class Speaker(TCPServer):
         with trio.move_on_after(DRAIN_SECONDS):
             while await self.stream.receive_some(DRAIN_BYTES):
                 pass
+
+
+def next_event(connection: h11.Connection) -> Any:
+    """What h11 has to say next. Bytes behind a client's last request wait until it is answered: h11 takes them for an error in it."""
+    is_answering = connection.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
+    if is_answering and connection.their_state is h11.MUST_CLOSE and connection.trailing_data[0]:
+        return h11.PAUSED
+    return h11.Connection.next_event(connection)
 
 
 class Connections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -9,7 +10,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, NoReturn
 
 import pytest
 import trio
@@ -17,10 +19,12 @@ from killed_program import killed_program
 from small_disk import MEBIBYTE, Disk, disk
 
 import sessions
+from sessions.cli import reading
 from sessions.cli.main import main
 from sessions.errors import Broken
 from sessions.store.catalog import Catalog
 from sessions.store.schema import FORMAT, copy_to_memory
+from sessions.store.transcript import Transcript
 
 __all__ = ["disk"]  # a fixture
 
@@ -185,3 +189,36 @@ def test_a_catalog_of_a_later_format_is_not_read(cli: Cli, disk: Disk) -> None:
     done = cli("ps")
     assert done.code == 3
     assert f"has format {FORMAT + 1}; this version of sessions reads up to" in done.stderr
+
+
+@pytest.mark.parametrize("failing", ["its mark", "any file"])
+def test_what_a_dead_engine_left_is_told_though_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Not even the few bytes of a mark, on a full disk; nor anything, where a backup is looked at that may only be read."""
+
+    async def look() -> str | None:
+        words = await killed_program(
+            tmp_path,
+            """
+            session = await engine.create_session("s")
+            print((await session.run_async("sleep 1000")).id, flush=True)
+            """,
+        )
+        path = tmp_path / "catalog.sqlite3"
+        monkeypatch.setattr(reading, "open_catalog", lambda root: Catalog(path, copy_to_memory(path)))
+        if failing == "its mark":
+            monkeypatch.setattr(Transcript, "mark_finished", fail_with(errno.ENOSPC))
+        else:
+            monkeypatch.setattr(reading, "take_over", fail_with(errno.EROFS))
+        with reading.RootReader(tmp_path) as reader:
+            return (await reader.get_command(words[0])).reason
+
+    assert trio.run(look) == ("lost" if failing == "its mark" else None)
+
+
+def fail_with(number: int) -> Callable[..., NoReturn]:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return fail

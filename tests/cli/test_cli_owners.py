@@ -41,3 +41,13 @@ def test_no_link_is_followed(tmp_path: Path, name: str, there: bool) -> None:
         assert "no server can be started" in done.stderr
         assert cli.server_pid is None
     assert (elsewhere.read_text() if elsewhere.exists() else None) == ("mine" if there else None)
+
+
+def test_the_token_goes_to_the_address_of_our_server_alone(tmp_path: Path) -> None:
+    """``localhost`` is ``::1``, too, where anybody may listen on the same port."""
+    with command_line(tmp_path / "root") as cli:
+        lines = cli.tell("env", "daytona").splitlines()
+        url = lines[0].removeprefix("export DAYTONA_API_URL=").removesuffix("/daytona/api")
+        assert url.startswith("http://127.0.0.1:")
+        named = url.replace("127.0.0.1", "localhost")
+        assert cli.tell("--url", named, "env", "daytona").splitlines() == lines

@@ -123,6 +123,19 @@ async def test_deleted_sessions_are_gone_and_those_who_wait_are_told(wire: Wire,
     await wire.ask("POST", f"{wire.toolbox}/process/session", {"sessionId": "s"}, 201)
 
 
+async def test_a_session_that_was_deleted_elsewhere_is_unknown(wire: Wire, engine: sessions.Engine) -> None:
+    sessions_path = f"{wire.toolbox}/process/session"
+    (session,) = await engine.list_sessions(labels={"session": "s"})
+    await engine.delete_session(session.id)
+    error = await wire.run("true", 404)
+    assert "'s'" in error["message"]
+    assert session.id not in error["message"]
+    await wire.ask("DELETE", wire.session, status=404)
+    assert await wire.ask("GET", sessions_path) == []
+    await wire.ask("POST", sessions_path, {"sessionId": "s"}, 201)
+    assert (await wire.run("echo again"))["stdout"] == "again\n"
+
+
 async def test_sandboxes_do_not_see_each_other(wire: Wire) -> None:
     other = await wire.ask("POST", "/daytona/api/sandbox", {})
     toolbox = f"/daytona/toolbox/{other['id']}/process/session"

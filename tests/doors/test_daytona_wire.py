@@ -164,12 +164,32 @@ async def test_a_body_of_a_get_is_not_read(wire: Wire) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["{toolbox}/files", "{toolbox}/git/status", "{toolbox}/process/interpreter/context", "/daytona/api/snapshots"],
+    [
+        "{toolbox}/files",
+        "{toolbox}/git/status",
+        "{toolbox}/process/interpreter/context",
+        "{toolbox}/env",
+        "{toolbox}/system/metrics",
+        "/daytona/api/snapshots",
+        "/daytona/api/config",
+        "/daytona/api/sandbox/ssh-access/validate",
+        "/daytona/api/sandbox/{sandbox}/recover",
+        "/daytona/api/sandbox/{sandbox}/telemetry/metrics",
+        "/daytona/api/sandbox/{sandbox}/signing-key",
+        "/daytona/api/sandbox/{sandbox}/signing-key/rotate",
+        "/daytona/api/sandbox/{sandbox}/ancestors",
+    ],
 )
 async def test_what_is_not_there_is_said(wire: Wire, path: str) -> None:
-    error = await wire.ask("GET", path.format(toolbox=wire.toolbox), status=501)
+    error = await wire.ask("GET", path.format(toolbox=wire.toolbox, sandbox=wire.sandbox), status=501)
     assert error["code"] == "NOT_IMPLEMENTED"
     assert "are not there" in error["message"]
+
+
+async def test_nothing_is_below_a_sandbox_that_is_not_there(wire: Wire) -> None:
+    for path in ("recover", "snapshot", "anything"):
+        await wire.ask("POST", f"{API}/sandbox/nobody/{path}", status=404)
+    await wire.ask("PATCH", f"{API}/sandbox/{wire.sandbox}/start", status=405)
 
 
 async def test_a_sandbox_with_volumes_is_refused(wire: Wire) -> None:

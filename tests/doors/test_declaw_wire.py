@@ -106,6 +106,8 @@ async def test_bad_requests_are_refused(wire: Wire) -> None:
     assert await wire.refused("PUT", f"{wire.path}/commands", status=405) == "method_not_allowed"
     assert await wire.refused("GET", f"{wire.path}/files", status=501) == "not_implemented"
     assert await wire.refused("POST", f"{wire.path}/restore?snapshot_id=x", status=501) == "not_implemented"
+    assert await wire.refused("POST", f"{wire.path}/volumes/snapshot", status=501) == "not_implemented"
+    assert await wire.refused("POST", "/sandboxes/sbx-00000000/snapshot", status=404) == "not_found"
 
 
 @pytest.mark.parametrize("way", ["commands", "commands/stream", "stdio", "pty"])

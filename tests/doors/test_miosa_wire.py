@@ -157,8 +157,21 @@ async def test_errors_are_what_clients_read(wire: Wire) -> None:
     await wire.ask("PUT", wire.computer, status=405)
     await wire.ask("GET", f"{API}/nothing", status=404)
     await wire.ask("GET", "/miosa/computers", status=404)
-    for path in ("files", "snapshots", "desktop/screenshot", "expose"):
+    for path in (
+        "files",
+        "snapshots",
+        "desktop/screenshot",
+        "expose",
+        "ports",
+        "viewer-password",
+        "restore/x",
+        "extend",
+        "x/y",
+    ):
         assert (await wire.ask("GET", f"{wire.computer}/{path}", status=501))["error"]["code"] == "NOT_IMPLEMENTED"
+        await wire.ask("GET", f"{API}/computers/none/{path}", status=404)
+    for path in ("sandbox-template-builds/x", "agents", "run-groups/x"):
+        await wire.ask("GET", f"{API}/{path}", status=501)
     for body in (
         "{",
         "[]",
@@ -173,6 +186,18 @@ async def test_errors_are_what_clients_read(wire: Wire) -> None:
     assert error["error"]["code"] == "UNAUTHORIZED"
     await wire.ask("POST", f"{API}/computers", {"name": "x", "setup_file": "y"}, 501)
     await wire.ask("POST", f"{wire.computer}/start", {"env": {"A": "b"}}, 501)
+
+
+async def test_a_sandbox_is_changed(wire: Wire) -> None:
+    await wire.ask("PATCH", wire.sandbox, {"name": "new", "tags": ["t"], "metadata": {"a": 1}})
+    made = await wire.ask("PATCH", wire.sandbox, {"metadata": {"miosa_persistent": True}})
+    assert (made["name"], made["tags"], made["persistent"]) == ("new", ["t"], True)
+    assert made["metadata"] == {"a": 1, "miosa_persistent": True}
+    assert await wire.ask("GET", wire.sandbox) == made
+    for limit in ("timeout_sec", "idle_timeout_sec"):
+        error = await wire.ask("PATCH", wire.sandbox, {"name": "never", limit: 60}, 501)
+        assert limit in error["error"]["message"]
+    assert (await wire.ask("GET", wire.sandbox))["name"] == "new"
 
 
 async def test_machines_outlive_the_server(engine: sessions.Engine) -> None:

@@ -10,7 +10,8 @@ import pytest
 import trio
 from conftest import leftovers
 from nullspace_wire import API, Wire, open_test_wire, open_wire  # noqa: F401
-from websocket_client import Refused
+from served import TOKEN
+from websocket_client import Refused, websocket
 
 import sessions
 from sessions.doors.nullspace import run as nullspace_run
@@ -73,11 +74,13 @@ async def test_leases(wire: Wire) -> None:
 
 async def test_an_ephemeral_machine_is_destroyed_when_it_pauses(wire: Wire, engine: sessions.Engine) -> None:
     made = await wire.ask("POST", API, {"ephemeral": True}, 201)
+    home = Path(engine.root) / "spaces" / made["id"]
+    assert home.exists()
     await wire.ask("POST", f"{API}/{made['id']}/hibernate")
     with trio.fail_after(20):
-        while (await wire.http.get(f"{API}/{made['id']}")).status_code == 200:
+        while home.exists():  # it is the last that goes
             await trio.sleep(0.1)
-    assert not (Path(engine.root) / "spaces" / made["id"]).exists()
+    await wire.ask("GET", f"{API}/{made['id']}", status=404)
 
 
 async def test_lists(wire: Wire) -> None:
@@ -165,6 +168,9 @@ async def test_errors(wire: Wire) -> None:
         ("GET", "/nullspace/v2", 404, "not_found"),
         ("PATCH", wire.path, 405, "method_not_allowed"),
         ("GET", f"{wire.path}/files/read", 501, "not_implemented"),
+        ("GET", f"{wire.path}/file", 501, "not_implemented"),
+        ("GET", f"{wire.path}/uploads/x", 501, "not_implemented"),
+        ("GET", f"{API}/mch_none/uploads/x", 404, "machine_not_found"),
         ("POST", f"{wire.path}/snapshots", 501, "not_implemented"),
         ("POST", f"{wire.path}/host", 501, "not_implemented"),
         ("GET", "/nullspace/v1/templates", 501, "not_implemented"),
@@ -191,6 +197,14 @@ async def test_too_many_streams(engine: sessions.Engine) -> None:
             async with wire.channel():
                 pass
     assert refused.value.status == 429
+
+
+async def test_a_watch_of_files_is_not_there(wire: Wire) -> None:
+    for query, status in (("", 501), ("?channel=other", 400)):
+        with pytest.raises(Refused) as refused:
+            async with websocket(wire.port, f"{wire.path}/ws{query}", [("Authorization", f"Bearer {TOKEN}")]):
+                pass
+        assert refused.value.status == status
 
 
 async def test_health(wire: Wire) -> None:

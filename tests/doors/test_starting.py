@@ -7,6 +7,7 @@ import pwd
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from served import over_tcp, served
 
 import sessions
+from sessions.arguments import NoDirectory
 from sessions.doors import accounts
 
 NOBODY: Final = pwd.getpwuid(65534)
@@ -114,3 +116,11 @@ async def test_a_server_that_can_run_nothing_as_others(
     answer = await run("id -u", user=NOBODY.pw_name)
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "PERMISSION_DENIED")
     assert (await run("id -u", user=pwd.getpwuid(os.geteuid()).pw_name)).json()["stdout"] == f"{os.geteuid()}\n"
+
+
+async def test_to_all_others_a_missing_directory_is_an_invalid_argument(
+    http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    assert (NoDirectory.code, NoDirectory.status) == (sessions.Invalid.code, sessions.Invalid.status)
+    answer = await http.post("/v1/sessions", json={"cwd": str(tmp_path / "none")})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid")

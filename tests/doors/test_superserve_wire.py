@@ -105,8 +105,10 @@ async def test_refusals_of_the_control_plane(wire: Wire) -> None:
     await wire.ask("GET", "/sandboxes?limit=x", status=400)
     await wire.ask("PUT", "/sandboxes", {}, 405)
     await wire.ask("GET", "/nothing", status=404)
-    for path in ("/templates", "/snapshots", "/snapshots/x", "/sandboxes/x/preview-ports/80/token"):
+    here = f"/sandboxes/{wire.sandbox['id']}"
+    for path in ("/templates", "/snapshots", "/snapshots/x", f"{here}/preview-ports/80/token", f"{here}/network"):
         await wire.ask("GET", path, status=501)
+    await wire.ask("GET", "/sandboxes/x/preview-ports/80/token", status=404)
     answer = await wire.exec({}, "/superserve.boxd.v1.DesktopService/Screenshot")
     assert (answer.status_code, answer.json()["error"]["code"]) == (501, "not_implemented")
     answer = await wire.bare.get("/superserve/sandboxes", headers={"X-API-Key": wire.sandbox["access_token"]})
@@ -199,6 +201,13 @@ async def test_sandboxes_pause_and_die_by_themselves(wire: Wire) -> None:
         await wire.ask("PATCH", path, {"auto_delete_seconds": 0})
         while (await wire.http.get(f"/superserve{path}")).status_code != 404:
             await trio.sleep(0.1)
+
+
+async def test_a_text_is_a_process_of_its_own(wire: Wire) -> None:
+    first, second = [(await wire.exec({"command": "echo $$"})).json()["stdout"] for _ in range(2)]
+    assert first != second
+    assert (await wire.exec({"command": "kill -9 $$"})).json()["exit_code"] == 137
+    assert (await wire.exec({"command": "echo alive"})).json()["stdout"] == "alive\n"
 
 
 async def test_exec_answers(wire: Wire) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -313,3 +315,34 @@ async def test_a_look_that_fails_ends_nothing(spaces: Spaces, space: Space) -> N
     with trio.fail_after(30):
         while len(looked) < 2:
             await trio.sleep(0.05)
+
+
+async def test_a_home_that_was_made_a_link_leads_nowhere(space: Space, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "below").mkdir(parents=True)
+    for directory in (elsewhere, elsewhere / "below"):
+        directory.chmod(0o755)
+    home = Path(space.info.home)
+    home.rmdir()
+    home.symlink_to(elsewhere)
+    await space.delete()
+    assert not home.is_symlink()
+    assert {oct(path.stat().st_mode & 0o777) for path in (elsewhere, elsewhere / "below")} == {"0o755"}
+
+
+async def test_what_can_not_be_removed_keeps_no_server_from_starting(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that ran as another user, in a container say, may have left files that are theirs."""
+
+    def refuse(path: str, mode: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path)
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
+    async with sessions.open_engine(root) as engine:
+        async with open_spaces(engine) as spaces:
+            space = await spaces.create("door", "one")
+            await space.delete()
+            assert Path(space.info.home).is_dir()
+        await Spaces(engine).remove_leftovers()

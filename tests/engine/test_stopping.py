@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +16,9 @@ from conftest import SHELLS
 from left_behind import DEAF, LEAVE, present
 
 import sessions
+from sessions.shell import processes
+from sessions.shell.processes import Seen
+from sessions.stopping import Census, freeze
 
 AT_ONCE_SECONDS = 10
 """Far less than what is stopped here would take, far more than a busy machine needs."""
@@ -285,3 +289,29 @@ async def test_a_timeout_that_is_not_reached_changes_nothing(engine: sessions.En
     session = await engine.create_session()
     result = await session.run("echo quick; (exit 4)", timeout=600, idle_timeout=600)
     assert (result.reason, result.exit_code, result.stdout) == ("exit", 4, "quick\n")
+
+
+async def test_who_is_continued_while_others_are_being_stopped_is_stopped_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A shell may continue its job right before it is stopped itself."""
+    send = processes.send
+    tries = 0
+
+    def send_and_continue_once(found: list[Seen], number: int) -> None:
+        nonlocal tries
+        send(found, number)
+        tries += 1
+        if tries == 1:
+            send(found, signal.SIGCONT)
+
+    monkeypatch.setattr(processes, "send", send_and_continue_once)
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(trio.run_process, [sys.executable, "-c", "while True: pass"])
+        try:
+            with trio.fail_after(AT_ONCE_SECONDS):
+                await freeze(Census(), lambda all_seen: [seen for seen in all_seen if seen.pid == process.pid])
+            assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
+        finally:
+            nursery.cancel_scope.cancel()
+            process.kill()

@@ -38,6 +38,19 @@ async def test_closed_at_its_end_for_who_wants_no_more(
 
 
 @pytest.mark.parametrize("path", STREAMS)
+async def test_whole_for_who_has_sent_more_than_its_last_request(
+    engine: sessions.Engine, session: sessions.Session, path: str
+) -> None:
+    """Some old clients end a body with a line end too many."""
+    request = get(path.format(await finished(session)), "Connection: close") + b"\r\n"
+    async with served(engine) as addresses:
+        with trio.fail_after(SECONDS):
+            answer = await raw(addresses, request)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"1000" in answer
+
+
+@pytest.mark.parametrize("path", STREAMS)
 async def test_kept_for_who_may_ask_again_and_cut_when_he_does_not(
     engine: sessions.Engine, session: sessions.Session, path: str
 ) -> None:

@@ -44,6 +44,8 @@ TOOLBOX: Final = Table(
         "lsp": "language servers",
         "computeruse": "desktops",
         "process/interpreter": "code interpreters",
+        "env": "changes of a sandbox's environment",
+        "system": "metrics",
         "port": "ports",
         "proxy": "ports",
     },

@@ -5,8 +5,9 @@ A path is split before it is decoded, since ids may hold a slash; double slashes
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
@@ -65,18 +66,23 @@ class Table:
     absent: Mapping[str, str]
     """What this server does not have: the beginning of its path, and what it is called."""
 
-    def find(self, segments: Sequence[str], method: str | None) -> tuple[Row, dict[str, str]]:
-        """The row for a path, and its ids. `method` is None for a WebSocket."""
+    def find(
+        self, segments: Sequence[str], method: str | None, check: Callable[[str], object]
+    ) -> tuple[Row, dict[str, str]]:
+        """The row for a path, and its ids. `method` is None for a WebSocket. `check` fails for a sandbox that is not there."""
         matching = [(row, ids) for row in self.rows if (ids := match(row.path, segments)) is not None]
         for row, ids in matching:
             if row.socket is not None if method is None else row.answer is not None and row.method == method:
                 return row, ids
-        for path, what in self.absent.items():
-            if match(path, segments[: path.count("/") + 1]) is not None:
-                raise not_here(what)
         others = {row.method for row, _ in matching if row.answer is not None}
         if others and method is not None:
             raise not_allowed(method, others)
+        for path, what in self.absent.items():
+            ids = match(path, segments[: path.count("/") + 1])
+            if ids is not None:
+                if "sandbox" in ids:
+                    check(ids["sandbox"])
+                raise not_here(what)
         raise NotFound(f"there is nothing at {'/' + '/'.join(segments)!r}")
 
 
@@ -113,7 +119,7 @@ class Door:
         """The space is looked for first: where there is none, there is nothing below it."""
         source, space_id, segments = whose(scope)
         space = self._spaces.get(DOOR, space_id) if space_id is not None else None
-        row, ids = self._tables[source].find(segments, scope.get("method"))
+        row, ids = self._tables[source].find(segments, scope.get("method"), partial(self._spaces.get, DOOR))
         return Call(self._spaces, self._streams, {**scope, "path_params": ids}, data, space), row
 
 

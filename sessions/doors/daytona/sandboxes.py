@@ -158,11 +158,13 @@ CONTROL: Final = Table(
         Row("POST", "sandbox/{sandbox}/public/{value}", set_public),
     ],
     absent={
+        "config": "metrics, and what else a server's own settings are asked for,",
         "snapshots": "snapshots",
         "volumes": "volumes",
         "secret": "secrets",
         "docker-registry": "registries",
         "object-storage": "uploads to object storage",
+        "sandbox/ssh-access/validate": "SSH accesses",
         "sandbox/{sandbox}/snapshot": "snapshots",
         "sandbox/{sandbox}/backup": "backups",
         "sandbox/{sandbox}/archive": "archives",
@@ -173,5 +175,8 @@ CONTROL: Final = Table(
         "sandbox/{sandbox}/network-settings": "network settings",
         "sandbox/{sandbox}/telemetry": "telemetry",
         "sandbox/{sandbox}/secrets": "secrets",
+        "sandbox/{sandbox}/recover": "sandboxes that have failed, and their recovery,",
+        "sandbox/{sandbox}/signing-key": "signed URLs of files",
+        "sandbox/{sandbox}/{call}": "other calls of a sandbox",
     },
 )

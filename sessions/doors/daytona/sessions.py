@@ -39,7 +39,16 @@ def session_of(call: Call) -> Session:
         raise Refusal(400, "BAD_REQUEST", f"the session {ENTRYPOINT!r} is the sandbox's own")
     if name == BASE:
         raise NotFound("session not found")
+    forget_deleted(call, name)
     return call.space.session(name)
+
+
+def forget_deleted(call: Call, name: str) -> None:
+    """What our own API has deleted is unknown here, too."""
+    archive, session = call.spaces.engine.archive, call.space.sessions.get(name)
+    if session is None or session.id in archive.live or archive.catalog.find_session(session.id) is not None:
+        return
+    del call.space.sessions[name]
 
 
 async def command_of(call: Call) -> Command:
@@ -56,6 +65,7 @@ async def create(call: Call) -> ASGIApp:
     name = call.body.needed_text("sessionId")
     if name in (ENTRYPOINT, BASE):
         raise Refusal(400, "BAD_REQUEST", f"no session can be called {name!r}")
+    forget_deleted(call, name)
     await call.space.create_session(name)
     return Response(status_code=201)
 
@@ -69,6 +79,8 @@ async def show(call: Call) -> ASGIApp:
 
 
 async def show_all(call: Call) -> ASGIApp:
+    for name in list(call.space.sessions):
+        forget_deleted(call, name)
     return json_response(
         [await view(name, session) for name, session in list(call.space.sessions.items()) if name != BASE]
     )

@@ -13,7 +13,7 @@ from ..open_streams import Streams
 from . import commands, lifetimes, sandboxes, stdio, terminals
 from .errors import error_answer as refuse
 from .errors import not_here
-from .routing import DOOR, dialect
+from .routing import DOOR, Call, dialect
 
 __all__ = ["SANDBOXES", "refuse", "root_routes", "routes"]
 
@@ -26,9 +26,14 @@ ABSENT: Final = {
     "restore": "snapshots",
     "snapshot": "snapshots",
     "snapshots": "snapshots",
+    "volumes": "volumes",
 }
 """What a sandbox does not have here, by the beginning of its path."""
 RESTS: Final = ("", "/{rest:path}")
+
+
+def find(call: Call) -> Space:
+    return call.space
 
 
 ROWS: Final = [
@@ -36,7 +41,7 @@ ROWS: Final = [
     *commands.ROWS,
     *stdio.ROWS,
     *terminals.ROWS,
-    *refusing({f"/{{sandbox}}/{path}{rest}": what for path, what in ABSENT.items() for rest in RESTS}, not_here),
+    *refusing({f"/{{sandbox}}/{path}{rest}": what for path, what in ABSENT.items() for rest in RESTS}, not_here, find),
 ]
 
 

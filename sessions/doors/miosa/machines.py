@@ -30,6 +30,10 @@ KEPT: Final = ("name", "template_type", "template_id", "size", "workspace_id", "
 ABSENT: Final = ("environment", "environment_id", "env_id", "setup_file", "services", "database", "github_repo_url")
 """What would have to be done to a machine while it is made, and is not done here."""
 
+LIMITS: Final = ("timeout_sec", "idle_timeout_sec")
+PERSISTENT: Final = "miosa_persistent"
+"""Of the metadata of a sandbox that is changed."""
+
 
 def view(info: SpaceInfo) -> dict[str, Any]:
     return view_computer(info) if info.facts["kind"] == "computer" else view_sandbox(info)
@@ -115,6 +119,20 @@ async def list_sandboxes(call: Call) -> ASGIApp:
 async def change(call: Call) -> ASGIApp:
     space = call.space
     space.change(facts=read_facts(call.body))
+    return show(space)
+
+
+async def change_sandbox(call: Call) -> ASGIApp:
+    """What is new in its metadata is added: clients put there whether it is persistent, whatever else there is."""
+    for name in LIMITS:
+        if call.body.has(name):
+            raise not_here(f"{name} for a sandbox that is there already")
+    space, facts = call.space, read_facts(call.body)
+    if "metadata" in facts:
+        facts["metadata"] = {**space.info.facts.get("metadata", {}), **facts["metadata"]}
+        if isinstance(facts["metadata"].get(PERSISTENT), bool):
+            facts["persistent"] = facts["metadata"][PERSISTENT]
+    space.change(facts=facts)
     return show(space)
 
 
@@ -211,6 +229,7 @@ ROWS: Final = [
     Row("GET", "/sandboxes", list_sandboxes),
     Row("GET", "/sandboxes/by-name/{name:path}", get_by_name),
     Row("GET", "/sandboxes/{space}", get),
+    Row("PATCH", "/sandboxes/{space}", change_sandbox),
     Row("DELETE", "/sandboxes/{space}", delete),
     Row("POST", "/sandboxes/{space}/start", start),
     Row("POST", "/sandboxes/{space}/stop", stop),

@@ -97,13 +97,17 @@ Row: TypeAlias = dialects.Row[Call]
 
 
 def build_routes(spaces: Spaces, streams: Streams, rows: Sequence[Row], absent: Mapping[str, str]) -> list[BaseRoute]:
-    """`absent` is what this server does not have: a segment of its path, and what it is called."""
+    """`absent` is what this server does not have: a segment of its path, and what it is called.
+
+    Below a machine that is there, all else is said not to be there, too: clients have many calls.
+    """
 
     def nothing_at(scope: Scope) -> SessionsError:
         segments = below(scope)
-        is_whose = segments[0] in KINDS and not is_devious(scope)
-        name = segments[2] if is_whose and len(segments) > 2 else segments[0]
-        return not_here(absent[name]) if name in absent else dialects.nothing_at(scope)
+        if segments[0] in KINDS and len(segments) > 2 and not is_devious(scope):
+            find_space(spaces, KINDS[segments[0]], segments[1])
+            return not_here(absent.get(segments[2], "/".join(segments[2:])))
+        return not_here(absent[segments[0]]) if segments[0] in absent else dialects.nothing_at(scope)
 
     dialect = Dialect(partial(Call, spaces, streams), error_answer, nothing_at)
     return [*dialect.build_routes([attrs.evolve(row, path=API + row.path) for row in rows]), *dialect.nothing()]

@@ -14,7 +14,7 @@ from ...spaces import Spaces
 from ..dialects import running
 from ..open_streams import Streams
 from . import attach, exec, machines, processes, run, terminals
-from .errors import error_answer
+from .errors import error_answer, not_here
 from .routing import DOOR, Call, Row, dialect
 
 CHANNELS: Final = {"exec": exec.serve, "pty": attach.serve}
@@ -27,6 +27,8 @@ async def check_health(call: Call) -> ASGIApp:
 async def open_channel(call: Call, socket: WebSocket) -> None:
     await call.awake()
     name = call.first("channel")
+    if not name:
+        raise not_here("watches of files")  # they alone name no channel
     if name not in CHANNELS:
         raise Invalid(f"channel: expected {' or '.join(CHANNELS)}, not {name!r}")
     async with call.in_use():

@@ -24,7 +24,7 @@ AUTO_RESUME: Final = "auto_resume"
 """Of a machine's facts: it is resumed when something is to run in it."""
 
 ABSENT: Final = {
-    "files": "files",
+    "files?|uploads": "files",
     "git": "git operations",
     "code": "code interpreters",
     "desktop": "desktops",
@@ -91,14 +91,16 @@ Row: TypeAlias = dialects.Row[Call]
 
 
 def dialect(spaces: Spaces, streams: Streams) -> Dialect[Call]:
-    return Dialect(partial(Call, spaces, streams), error_answer, nothing_at, exact=True)
+    return Dialect(partial(Call, spaces, streams), error_answer, partial(nothing_at, spaces), exact=True)
 
 
-def nothing_at(scope: Scope) -> Refusal:
+def nothing_at(spaces: Spaces, scope: Scope) -> Refusal:
     """What is said where no row of the table is."""
     below = scope["path"].removeprefix(scope.get("root_path", ""))
-    match = re.fullmatch(r"/+v1/(?:machines/[^/]+/)?([^/]+).*", below)
+    match = re.fullmatch(r"/+v1/(?:machines/([^/]+)/)?([^/]+).*", below)
     for names, what in ABSENT.items():
-        if match is not None and re.fullmatch(names, match[1]):
+        if match is not None and re.fullmatch(names, match[2]):
+            if match[1] is not None:
+                find_machine(spaces, match[1])
             return not_here(what)
     return Refusal(404, "not_found", f"there is nothing at {below!r}")

@@ -145,5 +145,5 @@ ROWS: Final = [
     Row("POST", "/sandboxes/{sandbox}/activate", activate),
     Row("POST", "/sandboxes/{sandbox}/resume", activate),
     Row("POST", "/sandboxes/{sandbox}/pause", pause),
-    *refusing(ABSENT, not_here),
+    *refusing(ABSENT, not_here, find),
 ]

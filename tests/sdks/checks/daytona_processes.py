@@ -169,6 +169,19 @@ async def errors_have_their_types(client: Client) -> None:
     error = await client.refused("DaytonaError", client.sandbox.fs.list_files, "/")
     assert error.status_code == 501
     assert "files" in error.message
+    sandbox = client.sandbox
+    for call, arguments in (
+        (sandbox.recover, []),
+        (sandbox.update_env, [{"A": "b"}]),
+        (sandbox.get_metrics, []),
+        (sandbox.get_metrics_latest, []),
+        (sandbox.upload_url, ["/x"]),
+        (sandbox.download_url, ["/x"]),
+        (sandbox.rotate_signing_key, []),
+        (sandbox.validate_ssh_access, ["x"]),
+    ):
+        error = await client.refused("DaytonaError", call, *arguments)
+        assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
 
 
 async def logs_are_kept_until_the_session_is_deleted(client: Client) -> None:

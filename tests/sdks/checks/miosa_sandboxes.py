@@ -291,8 +291,14 @@ async def git_is_a_command(client: Client) -> None:
 async def what_is_not_there_is_said(client: Client) -> None:
     error = await client.refused("ServerError", client.sandbox.snapshot)
     assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
-    error = await client.refused("ServerError", client.sandbox.files.list, "/")
-    assert error.status_code == 501
+    for call, arguments in (
+        (client.sandbox.files.list, ["/"]),
+        (client.sandbox.extend, [60]),
+        (client.sandbox.preview_token, []),
+        (client.sandbox.restore_snapshot, ["x"]),
+    ):
+        error = await client.refused("ServerError", call, *arguments)
+        assert error.status_code == 501
 
 
 CHECKS: list[Check] = [
