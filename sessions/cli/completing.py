@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from click.shell_completion import CompletionItem
 
+from ..doors.own_shells import shown_text
 from ..errors import SessionsError
 from ..ids import command_id
 from ..lifecycle import OPEN_STATES
@@ -58,7 +59,9 @@ def complete_commands(place: Place, incomplete: str) -> list[CompletionItem]:
     with catalog_of(place) as catalog:
         infos = catalog.list_commands(limit=MOST) if catalog is not None else []
     return found + [
-        CompletionItem(identity, help=f"{describe_end(info) or 'running'}: {shorten(harmless(info.text), WIDTH)}")
+        CompletionItem(
+            identity, help=f"{describe_end(info) or 'running'}: {shorten(harmless(shown_text(info)), WIDTH)}"
+        )
         for info in reversed(infos)
         if (identity := command_id(info.session_id, info.number)).startswith(incomplete)
     ]

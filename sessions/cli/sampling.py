@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from ..doors.own_shells import shown_text
 from ..ids import command_id
 from ..models import CommandInfo
 from ..shell.processes import Seen
@@ -147,7 +148,7 @@ def load_row(load: Load, session_name: str, now: float) -> list[Cell]:
     """For `COLUMNS`; `now` is in Unix seconds."""
     info = load.info
     busy = load.cpu_percent is not None and load.cpu_percent >= 50
-    text = harmless(info.text)
+    text = harmless(shown_text(info))
     return [
         Cell(info.id),
         Cell(session_name),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..doors.own_shells import shown_text
 from ..lifecycle import state_name
 from ..models import CommandInfo, SessionInfo
 from ..wire import to_wire, view_command
@@ -62,7 +63,7 @@ def command_row(info: CommandInfo, session_name: str, now: float) -> list[Cell]:
         Cell(format_span(now - info.state.queued_at)),
         Cell(duration),
         Cell(format_size(info.stdout_bytes + info.stderr_bytes)),
-        Cell(harmless(info.text)),
+        Cell(harmless(shown_text(info))),
     ]
 
 

@@ -10,7 +10,12 @@ import shlex
 from typing import Final
 
 from ..facts import CommandFacts
+from ..models import CommandInfo
 
+OWN_SHELL: Final = 'exec -- "$BASH" -c '
+ONE_STREAM: Final = "exec 2>&1; "
+"""In front of a text whose streams shall be one: two pipes would not tell in which order they were written to. On its first
+line, so that line numbers stay."""
 MOST_ARGUMENT_BYTES: Final = 100_000
 """Linux takes no argument of more than 128 KiB. A longer text stays in the fork."""
 SHOWN: Final = "command"
@@ -20,9 +25,19 @@ SHOWN: Final = "command"
 def in_own_shell(text: str) -> str:
     if len(text.encode("utf-8", "surrogatepass")) > MOST_ARGUMENT_BYTES:
         return text
-    return f'exec -- "$BASH" -c {shlex.quote(text)}'
+    return f"{OWN_SHELL}{shlex.quote(text)}"
 
 
-def shown_text(command: CommandFacts) -> str:
-    """What its client has asked for."""
-    return command.labels.get(SHOWN, command.text)
+def shown_text(command: CommandFacts | CommandInfo) -> str:
+    """What its client has asked for, where that came through a door; else what is run."""
+    if "door" not in command.labels:
+        return command.text
+    text = command.text.removeprefix(ONE_STREAM)
+    if text.startswith(OWN_SHELL):
+        text = unquote(text.removeprefix(OWN_SHELL))
+    return command.labels.get(SHOWN, text)
+
+
+def unquote(word: str) -> str:
+    """The text of which `shlex.quote` has made this. `shlex.split` takes a tenth of a second for a long one."""
+    return word[1:-1].replace("""'"'"'""", "'") if word.startswith("'") else word

@@ -13,7 +13,7 @@ from ...arguments import NoDirectory
 from ...command import Command
 from ...reading_logs import read_logs
 from ...selection import Selection
-from ..own_shells import in_own_shell
+from ..own_shells import ONE_STREAM, in_own_shell
 from ..requests import json_response
 from .errors import Refusal
 from .routing import Call, Row
@@ -21,9 +21,6 @@ from .sessions import check_size, text_object
 from .views import exit_code
 
 CANNOT_START: Final = -1
-ONE_STREAM: Final = "exec 2>&1; "
-"""In front of each text: two pipes would not tell in which order the streams were written to. On its first line, so that line
-numbers stay."""
 
 
 async def execute(call: Call) -> ASGIApp:
