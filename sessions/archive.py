@@ -132,7 +132,7 @@ class Archive:
         parsed = parse_command_id(command_id) if isinstance(command_id, str) else None
         info = self.catalog.get_command(*parsed) if parsed else None
         if info is None:
-            raise NotFound(f"no command has the id {command_id!r}: list_commands() shows those there are")
+            raise NotFound(f"no command has the id {command_id!r}: a list of the commands shows those there are")
         if info.expired:
             raise Expired(f"command {command_id} has expired: retention has removed its log")
         return info
@@ -151,7 +151,7 @@ class Archive:
         """`NotFound` if there is none."""
         info = self.catalog.find_session(name_or_id) if isinstance(name_or_id, str) else None
         if info is None:
-            raise NotFound(f"no session has the name or id {name_or_id!r}: list_sessions() shows those there are")
+            raise NotFound(f"no session has the name or id {name_or_id!r}: a list of the sessions shows those there are")
         live = self.live.get(info.id)
         return live.info if live is not None else info
 

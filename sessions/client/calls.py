@@ -76,7 +76,7 @@ class Call:
 def session_path(name_or_id: str) -> str:
     """`NotFound` for what can be neither; so no name becomes another path."""
     if not isinstance(name_or_id, str) or not NAME.fullmatch(name_or_id):
-        raise NotFound(f"no session has the name or id {name_or_id!r}: list_sessions() shows those there are")
+        raise NotFound(f"no session has the name or id {name_or_id!r}: a list of the sessions shows those there are")
     return "/sessions/" + quote(name_or_id, safe="")
 
 
@@ -86,7 +86,7 @@ def terminal_path(name_or_id: str) -> str:
 
 def command_path(command_id: str) -> str:
     if not isinstance(command_id, str) or parse_command_id(command_id) is None:
-        raise NotFound(f"no command has the id {command_id!r}: list_commands() shows those there are")
+        raise NotFound(f"no command has the id {command_id!r}: a list of the commands shows those there are")
     return "/commands/" + command_id
 
 
