@@ -94,9 +94,9 @@ def running(things: Things) -> Iterator[Case]:
 def finding(things: Things) -> Iterator[Case]:
     engine = things.engine
     for unknown in UNKNOWN:
-        yield f"get_session {unknown!r}", NotFound, engine.get_session, (unknown,), {}, (repr(unknown), "list_sessions()")
-        yield f"delete_session {unknown!r}", NotFound, engine.delete_session, (unknown,), {}, (repr(unknown), "list_sessions()")
-        yield f"get_command {unknown!r}", NotFound, engine.get_command, (unknown,), {}, (repr(unknown), "list_commands()")
+        yield f"get_session {unknown!r}", NotFound, engine.get_session, (unknown,), {}, (repr(unknown), "a list of the sessions")
+        yield f"delete_session {unknown!r}", NotFound, engine.delete_session, (unknown,), {}, (repr(unknown), "a list of the sessions")
+        yield f"get_command {unknown!r}", NotFound, engine.get_command, (unknown,), {}, (repr(unknown), "a list of the commands")
     for number in (0, 99):
         yield f"get_command {number}", NotFound, engine.get_command, (f"{things.session.id}-{number}",), {}, (f"-{number}'",)
     for state in ("bogus", "open", 5):
