@@ -151,7 +151,9 @@ class Archive:
         """`NotFound` if there is none."""
         info = self.catalog.find_session(name_or_id) if isinstance(name_or_id, str) else None
         if info is None:
-            raise NotFound(f"no session has the name or id {name_or_id!r}: a list of the sessions shows those there are")
+            raise NotFound(
+                f"no session has the name or id {name_or_id!r}: a list of the sessions shows those there are"
+            )
         live = self.live.get(info.id)
         return live.info if live is not None else info
 

@@ -20,7 +20,7 @@ from killed_program import killed_program
 
 import sessions
 from sessions.opening import recover_apart
-from sessions.store.owners import Owner, take_over
+from sessions.store.owners import Owner, is_being_recovered, take_over
 
 LIMITS = sessions.Limits(kill_grace_seconds=0.5)
 PATIENCE_SECONDS = 15
@@ -308,7 +308,14 @@ async def test_whoever_comes_while_another_cleans_up_waits_for_it(
 ) -> None:
     async with sessions.open_engine(root) as engine:
         await make_dead(root, "build")
-        begun, go_on = trio.Event(), threading.Event()
+        begun, looked, go_on = trio.Event(), trio.Event(), threading.Event()
+        looks = []
+
+        def look(root: Path, engine_id: str) -> bool:
+            looks.append(is_being_recovered(root, engine_id))
+            if len(looks) > 2:
+                looked.set()
+            return looks[-1]
 
         def recover_slowly(root: Path, owner: Owner) -> None:
             trio.from_thread.run_sync(begun.set)
@@ -316,6 +323,7 @@ async def test_whoever_comes_while_another_cleans_up_waits_for_it(
             recover_apart(root, owner)
 
         monkeypatch.setattr("sessions.opening.recover_apart", recover_slowly)
+        monkeypatch.setattr("sessions.opening.is_being_recovered", look)
         states = []
 
         async def come() -> None:
@@ -333,7 +341,7 @@ async def test_whoever_comes_while_another_cleans_up_waits_for_it(
             nursery.start_soon(engine.list_sessions)
             await begun.wait()
             nursery.start_soon(come)
-            await trio.testing.wait_all_tasks_blocked(0.1)
-            assert states == []
+            await looked.wait()
+            assert (looks, states) == ([True] * len(looks), [])
             go_on.set()
         assert states == ["lost"]
