@@ -139,7 +139,7 @@ async def test_nothing_is_taken_for_another_type(addresses: Addresses) -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_large_body(addresses: Addresses, told: bool) -> None:
+async def test_large_body(engine: sessions.Engine, told: bool) -> None:
     """100 MB are refused, with an answer that even a client sees which sends them all first."""
     piece = b"x" * 1_000_000
 
@@ -148,7 +148,7 @@ async def test_large_body(addresses: Addresses, told: bool) -> None:
             yield piece
 
     headers = {"Content-Length": "100000000"} if told else {}
-    async with over_tcp(addresses, timeout=30) as client:
+    async with served(engine) as addresses, over_tcp(addresses, timeout=30) as client:
         answer = await client.post("/v1/sessions", content=body(), headers=headers)
         assert answer.status_code == 413
         assert answer.json()["error"]["code"] == "too_large"
