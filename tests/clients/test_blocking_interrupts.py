@@ -111,7 +111,9 @@ with blocking.open_engine(root) as engine:
         for record in command.follow():
             tell("ready")
     except KeyboardInterrupt:
-        tell(command.refresh().state)
+        while command.refresh().state == "queued":  # its first output may come before the word that it has started
+            time.sleep(0.01)
+        tell(command.state)
 """
     with Program(body, root) as program:
         assert program.hear() == ["ready"]

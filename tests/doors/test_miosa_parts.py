@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessions.doors.miosa.errors import error_answer, not_running, too_long
 from sessions.doors.miosa.frames import (
     BINARY,
     EndOfInput,
@@ -23,6 +24,8 @@ from sessions.doors.miosa.frames import (
 from sessions.doors.miosa.interpreters import take_cell
 from sessions.doors.miosa.lines import LONGEST, Lines
 from sessions.doors.miosa.streams import TICKET_SECONDS, Tickets
+from sessions.doors.open_streams import ServerCloses
+from sessions.errors import Broken, Busy, Conflict, Invalid, NotFound, SessionsError
 
 PIECES = st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=6)))
 COMMAND: Any = object()
@@ -120,6 +123,28 @@ def test_tickets() -> None:
     assert tickets.take(late, "c1") is None
     tickets.issue("c1", COMMAND, 30.0)
     assert len(tickets._open) == 1  # who has run out is forgotten
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "retry"),
+    [
+        (Invalid("no"), 400, "VALIDATION_ERROR", False),
+        (NotFound("no"), 404, "NOT_FOUND", False),
+        (Conflict("no"), 409, "CONFLICT", False),
+        (Busy("no"), 429, "RATE_LIMITED", True),
+        (Broken("no"), 502, "AGENT_UNAVAILABLE", True),
+        (ServerCloses("no"), 503, "SERVICE_UNAVAILABLE", True),
+        (not_running("computer", "c1", "stopped"), 409, "COMPUTER_NOT_RUNNING", False),
+        (too_long(300), 422, "TIMEOUT_TOO_LONG", False),
+    ],
+)
+def test_errors(error: SessionsError, status: int, code: str, retry: bool) -> None:
+    answer = error_answer({"type": "http"}, error)
+    body = json.loads(bytes(answer.body))
+    assert (answer.status_code, body["error"]["code"], body["error"]["message"]) == (status, code, str(error))
+    assert answer.headers["x-request-id"] == body["request_id"]
+    assert body["error"]["retryable"] is retry
+    assert (answer.headers.get("retry-after"), body.get("retry_after")) == (("1", 1) if retry else (None, None))
 
 
 def test_cells_are_taken_apart() -> None:

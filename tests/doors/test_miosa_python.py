@@ -9,7 +9,7 @@ from sdk_runs import BOTH, PROGRAMS, Found, Sdk, cases
 SDK = Sdk("miosa")
 pytestmark = SDK.needs_python
 
-FILES = ("miosa_computers.py", "miosa_sandboxes.py", "miosa_hosts.py")
+FILES = ("miosa_computers.py", "miosa_sandboxes.py", "miosa_commands.py", "miosa_hosts.py")
 RUNS = [(kind, file) for kind in BOTH for file in FILES] + [("async", "miosa_spawn.py")]
 
 

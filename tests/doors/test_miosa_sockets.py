@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -129,3 +130,33 @@ async def test_too_many_streams(engine: sessions.Engine) -> None:
             while (told := await http.get(ticket)).status_code == 429:
                 await trio.sleep(0.02)
         assert "hi" in told.text
+
+
+async def test_a_server_that_ends_says_so(engine: sessions.Engine) -> None:
+    """Clients take a socket that closes without an exit code for a program that ended well."""
+    told: dict[str, list[Any]] = {}
+
+    async def read(port: int, path: str, name: str, *offered: str, task_status: trio.TaskStatus) -> None:
+        async with websocket(port, path, [("Authorization", f"Bearer {TOKEN}")], offered) as socket:
+            told[name] = [await socket.receive()]
+            task_status.started()
+            told[name] += await socket.rest()
+        assert socket.closed is not None
+        assert socket.closed[0] == 1001
+
+    async with trio.open_nursery() as nursery:
+        async with served(engine) as addresses, over_tcp(addresses, timeout=60) as http:
+            computer = (await http.post(f"{API}/computers", json={"name": "c"})).json()["id"]
+            path = f"{API}/computers/{computer}/exec/stream?command=" + quote("echo up; exec sleep 604")
+            await nursery.start(read, port_of(addresses), path, "text")
+            await nursery.start(read, port_of(addresses), path, "binary", "miosa-exec-v1")
+    first, *said, last = [json.loads(frame) for frame in told["text"]]
+    assert first == {"type": "stdout", "data": "up\n"}
+    assert {frame["type"] for frame in said} == {"stderr"}
+    assert last == {"type": "exit", "code": 137}
+    first, *said, last = told["binary"]
+    assert first == b"\x01up\n"
+    assert {frame[:1] for frame in said} == {b"\x02"}
+    assert last == b"\x03" + struct.pack(">I", 137)
+    for command in await engine.list_commands():
+        assert (await command.wait()).reason == "killed"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from miosa_wire import API, Wire, open_wire  # noqa: F401
+from miosa_wire import API, Wire, events_of, open_wire  # noqa: F401
 from served import TOKEN, over_tcp, served
 from websocket_client import Refused
 
@@ -55,6 +55,16 @@ async def test_a_command_of_a_ticket_times_out(wire: Wire) -> None:
     assert events == [("output", {"line": "begun", "stream": "stdout"}), ("timeout", {"timeout_seconds": 1})]
     assert trio.current_time() - began < 20
     await wire.ask("POST", f"{wire.computer}/exec/stream", {"command": "true", "timeout": 301}, 422)
+
+
+async def test_commands_of_a_computer_have_a_timeout_in_any_case(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("run", "streams"):
+        monkeypatch.setattr(f"sessions.doors.miosa.{module}.DEFAULT_SECONDS", 0.5)
+    nap = "sleep 605"
+    assert (await wire.ask("POST", f"{wire.computer}/exec", {"command": nap}))["exit_code"] == 124
+    python = {"code": f"import os; os.execlp('sleep', *{nap.split()})"}
+    assert (await wire.ask("POST", f"{wire.computer}/exec/python", python))["exit_code"] == 124
+    assert await wire.events(await wire.start(nap)) == [("timeout", {"timeout_seconds": 0.5})]
 
 
 async def test_a_stopped_computer_starts_nothing(wire: Wire) -> None:
@@ -126,27 +136,45 @@ async def test_a_silent_stream_is_kept_alive(engine: sessions.Engine) -> None:
 
 async def test_a_server_that_ends_breaks_streams_off(engine: sessions.Engine) -> None:
     """But where the document has a word for it, it is told."""
-    begun = trio.Event()
-    broken: list[str] = []
+    text = "echo up; sleep 600"
+    begun: list[str] = []
+    told: dict[str, str | None] = {}
+    all_begun = trio.Event()
 
-    async def read(http: httpx.AsyncClient, path: str) -> None:
+    async def read(http: httpx.AsyncClient, name: str, *request: str, body: Any = None) -> None:
+        found = ""
         try:
-            async with http.stream("POST", path, json={"command": "echo up; sleep 600"}) as answer:
-                async for text in answer.aiter_text():
-                    if "up" in text:
-                        begun.set()
+            async with http.stream(*request, json=body) as answer:
+                async for piece in answer.aiter_text():
+                    found += piece
+                    if "up" in found and name not in begun:
+                        begun.append(name)
+                        if len(begun) == 3:
+                            all_begun.set()
+            told[name] = found
         except httpx.RemoteProtocolError:
-            broken.append(path)
+            told[name] = None
 
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(timeout=60, trust_env=False, headers=headers) as http, trio.open_nursery() as nursery:
         async with served(engine, stop_seconds=0.2) as addresses:
             base = f"{addresses.urls[0]}{API}"
+            computer = (await http.post(f"{base}/computers", json={"name": "c"})).json()["id"]
             sandbox = (await http.post(f"{base}/sandboxes", json={})).json()["id"]
-            path = f"{base}/sandboxes/{sandbox}/exec/stream"
-            nursery.start_soon(read, http, path)
-            await begun.wait()
-    assert broken == [path]
+            started = (await http.post(f"{base}/computers/{computer}/exec/stream", json={"command": text})).json()
+            for name, method, url, body in (
+                ("sandbox", "POST", f"{base}/sandboxes/{sandbox}/exec/stream", {"command": text}),
+                ("ticket", "GET", f"{addresses.urls[0]}{started['stream_url']}", None),
+                ("job", "POST", f"{base}/opencomputers/hosts/{computer}/exec", {"cmd": text, "stream": True}),
+            ):
+                nursery.start_soon(partial(read, http, name, method, url, body=body))
+            await all_begun.wait()
+    assert told["sandbox"] is None
+    (ticket, job) = (events_of(told[name] or "") for name in ("ticket", "job"))
+    assert [event for event, _ in ticket] == ["output", "error"]
+    assert set(ticket[-1][1]) == {"message"}
+    assert [event for event, _ in job] == ["exec_chunk", "exec_error"]
+    assert set(job[-1][1]) == {"reason", "job_id"}
 
 
 async def test_errors_are_what_clients_read(wire: Wire) -> None:

@@ -120,6 +120,29 @@ def test_terminals(cli: Cli) -> None:
     assert cli.json("pty", "list", cli.machine, "--json") == []
 
 
+def test_terminals_are_joined(cli: Cli) -> None:
+    """Without a terminal of its own, it types all of its input, then shows what is drawn until the end."""
+    made = cli.json("pty", "create", cli.machine, "--cwd", "/usr", "--env", "A=b", "--json")
+    id, typed = made["session_id"], "echo $A:$PWD; stty size; echo gr\u00f6\u00dfe\n"
+    code, drawn, _ = cli.run("pty", "connect", cli.machine, "--session-id", id, stdin=typed + "exit 5\n")
+    assert code == 5
+    for line in ("b:/usr", "30 120", "gr\u00f6\u00dfe"):
+        assert line in drawn.splitlines()
+    pid = str(cli.json("pty", "create", cli.machine, "--json")["pid"])
+    code, shown, _ = cli.run("pty", "connect", cli.machine, pid, "--json", stdin="exit 6\n")
+    assert (code, json.loads(shown)["exit_code"]) == (6, 6)
+
+
+def test_results_in_json(cli: Cli) -> None:
+    options = ["--json", "--cwd", "/usr", "--env", "A=b", "--shell", "echo $A; pwd >&2; exit 4"]
+    code, shown, _ = cli.run("process", "stream", cli.machine, *options)
+    assert code == 4
+    assert {"exit_code": 4, "stdout": "b\n", "stderr": "/usr\n"}.items() <= json.loads(shown).items()
+    pid = str(cli.json("exec", cli.machine, "--background", "--json", "echo", "--", "x")["pid"])
+    code, shown, _ = cli.run("process", "attach", cli.machine, pid, "--json")
+    assert (code, json.loads(shown)["stdout"]) == (0, "x\n")
+
+
 def test_strangers(cli: Cli) -> None:
     stranger = Cli({**cli.variables, "NULLSPACE_API_KEY": "wrong"})
     assert stranger.run("list")[0] == 4

@@ -50,13 +50,18 @@ class Wire:
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith("text/event-stream")
             text = (await answer.aread()).decode("ascii")
-        assert text.endswith("\n\n")
-        frames = [frame.split("\n") for frame in text.split("\n\n") if frame and not frame.startswith(":")]
-        return [(event.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for event, data in frames]
+        return events_of(text)
 
     def spawn(self, query: str, *subprotocols: str, token: str | None = TOKEN) -> Any:
         headers = [("Authorization", f"Bearer {token}")] if token else []
         return websocket(self.port, f"{self.computer}/exec/stream?{query}", headers, subprotocols)
+
+
+def events_of(text: str) -> list[tuple[str, Any]]:
+    """The names and the data of a whole stream, whose last event must be whole, too."""
+    assert text.endswith("\n\n")
+    frames = [frame.split("\n") for frame in text.split("\n\n") if frame and not frame.startswith(":")]
+    return [(event.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for event, data in frames]
 
 
 @pytest.fixture(name="wire")

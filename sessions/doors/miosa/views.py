@@ -43,9 +43,11 @@ def view_sandbox(info: SpaceInfo) -> dict[str, Any]:
     return {
         "id": info.id,
         "name": facts.get("name"),
+        "slug": facts.get("slug"),
         "state": STATES[info.state],
         "template_id": facts.get("template_id"),
         "size": facts.get("size"),
+        "workspace_id": facts.get("workspace_id"),
         "persistent": facts.get("persistent", False),
         "tags": facts.get("tags", []),
         "metadata": facts.get("metadata", {}),

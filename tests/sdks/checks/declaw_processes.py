@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from typing import Any
@@ -56,6 +57,25 @@ async def sandboxes_are_listed(client: Client) -> None:
     assert [results[name] for name in ids] == [{"killed": True}] * 3
     assert "sbx-00000000" in results["sbx-00000000"]["error"]
     assert (await client.call(client.Sandbox.list, SandboxQuery(metadata=mark)))["sandboxes"] == []
+
+
+async def sandboxes_are_killed_by_their_ids(client: Client) -> None:
+    ids = [(await client.create(timeout=100)).sandbox_id for _ in range(3)]
+    again = await client.call(client.Sandbox.connect, ids[0], timeout=1000)
+    info = await client.call(again.get_info)
+    assert (info.end_at - info.started_at).total_seconds() > 999
+    assert await client.call(client.Sandbox.kill_by_id, ids[0])
+    assert await client.call(client.Sandbox.kill_by_id, ids[1], wait=True)
+    results = await client.call(client.Sandbox.kill_many, ids)
+    assert [results[id] for id in ids] == [{"queued": False}, {"queued": False}, {"queued": True}]
+    assert not await client.call(again.is_running)
+
+
+async def options_that_mean_nothing_here_are_taken(client: Client) -> None:
+    for options in ({"network": {"deny_out": ["0.0.0.0/0"]}, "secure": False}, {"allow_internet_access": False}):
+        made = await client.create(**options)
+        assert (await client.run("echo x", made)).stdout == "x\n"
+        await client.call(made.kill)
 
 
 async def sandbox_is_paused_and_resumed(client: Client) -> None:
@@ -116,6 +136,15 @@ async def command_is_run(client: Client) -> None:
     assert (await client.run("bash -c 'kill -9 $$'")).exit_code == 137
 
 
+async def command_runs_as_its_user(client: Client) -> None:
+    own = (await client.run("id -un")).stdout
+    other = "nobody\n" if os.getuid() == 0 else own
+    for user, name in (("root", own), ("no-such-account", own), ("nobody", other)):
+        assert (await client.run("id -un", user=user)).stdout == name
+        if client.kind == "sync":
+            assert streamed(client, "id -un", user=user) == ([name], [], 0)
+
+
 async def command_that_cannot_be_launched_says_why(client: Client) -> None:
     result = await client.run("true", cwd="/nowhere")
     assert (result.exit_code, result.stdout, "/nowhere" in result.stderr) == (127, "", True)
@@ -150,6 +179,7 @@ async def command_in_background_is_listed_and_waited_for(client: Client) -> None
     handle = await client.run("read a; echo got $a; exit 5", background=True)
     assert (await client.refused("CommandExitException", handle.wait)).exit_code == 5
     handle = await client.run("sleep 0.3; echo out; echo err >&2", background=True)
+    await client.call(handle.disconnect)  # ends nothing
     (listed,) = [item for item in await client.list() if item.pid == handle.pid]
     assert (listed.cmd, listed.is_pty) == ("sleep 0.3; echo out; echo err >&2", False)
     other = client.connect(handle.pid)
@@ -281,10 +311,13 @@ async def background_streams_end_when_killed(client: Client) -> None:
 CHECKS: list[Check] = [
     sandbox_lives_and_dies,
     sandboxes_are_listed,
+    sandboxes_are_killed_by_their_ids,
+    options_that_mean_nothing_here_are_taken,
     sandbox_is_paused_and_resumed,
     sandbox_ends_in_time,
     sandboxes_do_not_see_each_other,
     command_is_run,
+    command_runs_as_its_user,
     command_that_cannot_be_launched_says_why,
     command_ends_in_time_with_all_that_it_started,
     command_outlives_an_impatient_client,

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+import httpx
 from declaw import PtySize
 from declaw_clients import Check, Client, run_checks, until
 
@@ -138,6 +139,24 @@ async def terminal_is_killed(client: Client) -> None:
     await client.refused("NotFoundException", client.sandbox.pty.kill, 10**6)
 
 
+async def unknown_ones_are_refused(client: Client) -> None:
+    process = await client.call(client.sandbox.stdio.start, "cat")
+    cmd_id, process._cmd_id = process._cmd_id, "1000000"
+    for method in (process.kill, process.close_stdin):
+        await client.refused("NotFoundException", method)
+    await client.refused("NotFoundException", process.send_stdin, b"x")
+    pty = client.sandbox.pty
+    await client.refused("NotFoundException", pty.send_stdin, 10**6, "x")
+    await client.refused("NotFoundException", pty.resize, 10**6, PtySize(cols=70, rows=20))
+    for reader in (process, pty.connect(10**6)):  # their errors have no type of the SDK's
+        try:
+            raise AssertionError(await client.iterate(reader))
+        except httpx.HTTPStatusError as error:
+            assert error.response.status_code == 404
+    process._cmd_id = cmd_id
+    assert await client.call(process.kill)
+
+
 async def terminal_ends_in_time(client: Client) -> None:
     terminal = await client.call(client.sandbox.pty.create, timeout=0.5)
     assert (await client.call(terminal.wait)).exit_code == 137
@@ -152,6 +171,7 @@ CHECKS: list[Check] = [
     terminal_keeps_what_it_draws_for_its_first_client,
     terminal_is_seen_by_several,
     terminal_is_killed,
+    unknown_ones_are_refused,
     terminal_ends_in_time,
 ]
 

@@ -44,6 +44,23 @@ class Client(AnyClient):
         found = method(*arguments, **options)
         return [item async for item in (await found if asyncio.iscoroutine(found) else found)]
 
+    async def leave(self, machine: Any, error: Exception | None) -> None:
+        """Use a machine as a block of a program does that ends well, or with `error`."""
+
+        def block() -> None:
+            with machine as entered:
+                assert entered is machine
+                if error is not None:
+                    raise error
+
+        if self.kind == "sync":
+            await asyncio.to_thread(block)
+            return
+        async with machine as entered:
+            assert entered is machine
+            if error is not None:
+                raise error
+
     async def stream(self, command: str, **options: Any) -> tuple[str, str, list[Any]]:
         """Of a program in the sandbox: stdout, stderr, and what the other events tell."""
         events = await self.all(self.sandbox.exec_stream, command, options)

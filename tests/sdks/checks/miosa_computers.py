@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 
@@ -42,6 +43,38 @@ async def computer_stops_and_starts(client: Client) -> None:
     await client.refused("NotFoundError", made.destroy)
 
 
+async def computer_is_left(client: Client) -> None:
+    """Leaving its block destroys it, whatever has happened there."""
+    for error in (None, KeyError("told on")):
+        made = await client.call(client.miosa.computers.create, name="left", fail_fast=True)
+        try:
+            await client.leave(made, error)
+        except KeyError as raised:
+            assert raised is error
+        else:
+            assert error is None
+        await client.refused("NotFoundError", client.miosa.computers.get, made.id)
+
+
+async def computer_is_changed_and_looked_at(client: Client) -> None:
+    computers = client.miosa.computers
+    workspace = f"w-{client.kind}"
+    made = await client.call(computers.create, name="three", workspace_id=workspace)
+    assert [one.id for one in await client.call(computers.list, workspace_id=workspace)] == [made.id]
+    assert await client.call(computers.list, workspace_id="none") == []
+    changed = await client.call(computers.update, made.id, name="four", metadata={"a": 1})
+    assert (changed.id, changed.name, changed.data.metadata) == (made.id, "four", {"a": 1})
+    assert made.name == "three"  # as it was
+    assert (await client.call(made.refresh)).name == "four"
+    assert (await client.call(made.wait_until_idle, idle_seconds=0)).status == "running"
+    again = await client.call(made.restart)
+    assert (again.success, again.status) == (True, "running")
+    stopped = await client.call(made.stop)
+    assert (stopped.success, stopped.status) == (True, "stopped")
+    assert (await client.call(made.refresh)).status == "stopped"
+    await client.call(made.destroy)
+
+
 async def bash_tells_output_and_exit_code(client: Client) -> None:
     found = await client.call(client.computer.bash, "echo out; echo err >&2; echo {1..3}; cat; exit 3")
     assert (found.output, found.stderr, found.exit_code, found.success) == ("out\n1 2 3\n", "err\n", 3, False)
@@ -73,6 +106,8 @@ async def python_runs(client: Client) -> None:
     assert "raise ValueError('no')" in found.stderr  # the source is there for the traceback
     found = await client.call(client.computer.python, "print('x', end='')\nimport time\ntime.sleep(600)", timeout=5)
     assert (found.output, found.exit_code) == ("x", 124)
+    error = await client.refused("CommandTimeoutError", client.computer.exec.python, "1", timeout=301)
+    assert (error.status_code, error.code) == (422, "TIMEOUT_TOO_LONG")
 
 
 async def commands_run_on_a_computer(client: Client) -> None:
@@ -96,6 +131,9 @@ async def helpers_run_commands(client: Client) -> None:
     assert found.output == "/usr\n"
     found = await client.call(execute, client.miosa, client.sandbox.id, "echo hi", kind="sandbox")
     assert found.output == "hi\n"
+    for kind, machine in (("computer", client.computer), ("sandbox", client.sandbox)):
+        found = await client.call(execute, client.miosa, machine, "pwd; sleep 600", kind=kind, cwd="/usr", timeout=1)
+        assert (found.output, found.exit_code) == ("/usr\n", 124)
     stream = helpers.stream_command if client.kind == "sync" else helpers.stream_command_async
     events = await client.all(stream, client.sandbox, "echo hi; exit 3")
     assert [event.type for event in events] == ["stdout", "exit"]
@@ -177,6 +215,36 @@ async def spaces_do_not_see_each_other(client: Client) -> None:
     await client.call(other.destroy)
 
 
+async def client_is_told_who_and_where(client: Client) -> None:
+    """In the ways in which it can be told; what it adds for other tenants and brands makes no difference."""
+    url, token = os.environ["MIOSA_BASE_URL"], os.environ["MIOSA_API_KEY"]
+    for options in (
+        {"api_key": token, "base_url": f"{url}/"},
+        {"access_token": token, "base_url": f"{url}/api/v1"},
+        {"tenant": "theirs"},
+        {"unbranded": True},
+    ):
+        other = type(client.miosa)(**options)
+        found = await client.call(other.computers.get, client.computer.id)
+        assert (await client.call(found.bash, "echo hi")).output == "hi\n"
+        sandbox = await client.call(other.sandboxes.get, client.sandbox.id)
+        assert [event.type for event in await client.all(sandbox.exec_stream, "echo hi")] == ["stdout", "exit"]
+        await client.call(other.close)
+
+
+async def too_large_a_request_is_refused(client: Client) -> None:
+    error = await client.refused("PayloadTooLargeError", client.computer.bash, "true " + "x" * (17 << 20))
+    assert (error.status_code, error.code) == (413, "PAYLOAD_TOO_LARGE")
+
+
+async def what_the_sdk_has_not_is_not_asked_for(client: Client) -> None:
+    """Calls of the documentation and of the package's own page, which it does not have."""
+    for absent, name in ((client.miosa, "exec"), (client.computer.exec, "run"), (client.computer.exec, "stream")):
+        assert not hasattr(absent, name)
+    if client.kind == "sync":
+        await client.refused(NotImplementedError, client.computer.exec.spawn, "true")
+
+
 async def strangers_are_refused(client: Client) -> None:
     stranger = type(client.miosa)(api_key="wrong", access_token=None)
     stranger._transport._client.headers["Authorization"] = "Bearer wrong"
@@ -188,6 +256,8 @@ async def strangers_are_refused(client: Client) -> None:
 CHECKS: list[Check] = [
     computer_is_made_found_and_deleted,
     computer_stops_and_starts,
+    computer_is_left,
+    computer_is_changed_and_looked_at,
     bash_tells_output_and_exit_code,
     bash_times_out,
     python_runs,
@@ -198,6 +268,9 @@ CHECKS: list[Check] = [
     service_starts_with_its_computer,
     terminal_is_made_and_resized,
     spaces_do_not_see_each_other,
+    client_is_told_who_and_where,
+    too_large_a_request_is_refused,
+    what_the_sdk_has_not_is_not_asked_for,
     strangers_are_refused,
 ]
 

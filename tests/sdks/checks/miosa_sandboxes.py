@@ -52,6 +52,37 @@ async def sandbox_is_ready(client: Client) -> None:
     await client.call(made.destroy)
 
 
+async def sandbox_is_found_or_made(client: Client) -> None:
+    sandboxes, name = client.miosa.sandboxes, f"stable-{client.kind}"
+    made = await client.call(sandboxes.get_or_create, name, persistent=True, slug=name, workspace_id="w")
+    assert (made.slug, made.workspace_id, made.persistent) == (name, "w", True)
+    await client.call(made.pause)
+    assert await client.call(made.wait_for_checkpoint) is True
+    found = await client.call(sandboxes.get_or_create, name, wait_until_ready=True)  # which makes it go on
+    assert (found.id, found.state) == (made.id, "running")
+    assert made.state == "paused"  # as it was
+    assert (await client.call(made.refresh)).state == "running"
+    await client.call(made.update, name=f"{name}-other", tags=["t"], metadata={"a": 1})
+    assert (await client.call(sandboxes.get_by_name, f"{name}-other")).data["tags"] == ["t"]
+    tags = ["u", name]
+    assert (await client.call(made.tags.set, tags))["tags"] == tags
+    assert [one.id for one in await client.call(sandboxes.list, tags=tags)] == [made.id]
+    await client.call(made.destroy)
+
+
+async def sandbox_is_left(client: Client) -> None:
+    """Leaving its block destroys it, whatever has happened there."""
+    for error in (None, KeyError("told on")):
+        made = await client.call(client.miosa.sandboxes.create, fail_fast=True, wait=True)
+        try:
+            await client.leave(made, error)
+        except KeyError as raised:
+            assert raised is error
+        else:
+            assert error is None
+        await client.refused("NotFoundError", client.miosa.sandboxes.get, made.id)
+
+
 async def sandbox_pauses(client: Client) -> None:
     made = await client.call(client.miosa.sandboxes.create, persistent=True)
     process = await client.call(made.processes.start, "while :; do echo tick; sleep 0.01; done")
@@ -192,29 +223,6 @@ async def background_command_is_handled(client: Client) -> None:
     assert (await client.call(timed.status))["exit_code"] == 124
 
 
-async def commands_run_by_id(client: Client) -> None:
-    commands, sandbox = client.miosa.commands, client.sandbox.id
-    found = await client.call(commands.run, sandbox, "cat; echo e >&2; exit 3", stdin="in\n", cwd="/")
-    assert (found["stdout"], found["stderr"], found["exit_code"]) == ("in\n", "e\n", 3)
-    made = await client.call(commands.run, sandbox, "echo begun; sleep 600", detached=True, name="bg")
-    pid = made["pid"]
-    assert pid in [one["pid"] for one in await client.call(commands.list, sandbox)]
-    assert (await client.call(commands.get, sandbox, pid))["state"] == "running"
-    while (await client.call(commands.logs, sandbox, pid))["stdout"] != "begun\n":
-        await asyncio.sleep(0.02)
-    await client.call(commands.kill, sandbox, pid)
-    assert (await client.call(commands.get, sandbox, pid))["exit_code"] == 137
-    await client.refused("NotFoundError", commands.get, sandbox, "999")
-    await client.refused("CommandTimeoutError", commands.run, sandbox, "true", timeout_seconds=601)
-    me = (await client.call(commands.run, sandbox, "id -un"))["stdout"].strip()
-    assert (await client.call(commands.run, sandbox, "id -un", user=me))["stdout"].strip() == me
-    await client.refused("ValidationError", commands.run, sandbox, "true", user="nobody-of-this-name")
-    if me == "root":
-        assert (await client.call(commands.run, sandbox, "id -un", user="nobody"))["stdout"] == "nobody\n"
-    error = await client.refused("ServerError", commands.run, sandbox, "true", tty=True)
-    assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
-
-
 async def code_keeps_its_names(client: Client) -> None:
     run = client.sandbox.run_code
     found = await client.call(run, "import sys\nx = 41\nprint('out')\nprint('err', file=sys.stderr)")
@@ -278,16 +286,6 @@ async def sandboxes_do_not_see_each_other(client: Client) -> None:
     await client.call(other.destroy)
 
 
-async def git_is_a_command(client: Client) -> None:
-    who = "git config user.name n; git config user.email e@x"
-    await client.call(client.sandbox.exec.run, f"git init -q repo; cd repo; {who}; echo text >file")
-    done = await client.call(client.sandbox.git.commit, "repo", message="it's done")
-    assert done.exit_code == 0, done.stderr
-    done = await client.call(client.sandbox.git.clone, "repo", path="clone")
-    assert (done.exit_code, done.path) == (0, "clone")
-    assert (await client.call(client.sandbox.exec.run, "cat clone/file")).stdout == "text\n"
-
-
 async def what_is_not_there_is_said(client: Client) -> None:
     error = await client.refused("ServerError", client.sandbox.snapshot)
     assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
@@ -305,6 +303,8 @@ CHECKS: list[Check] = [
     sandbox_is_made_found_and_deleted,
     sandbox_is_made_once,
     sandbox_is_ready,
+    sandbox_is_found_or_made,
+    sandbox_is_left,
     sandbox_pauses,
     exec_tells_output_and_exit_code,
     exec_times_out,
@@ -317,13 +317,11 @@ CHECKS: list[Check] = [
     process_lives,
     process_is_streamed_and_tailed,
     background_command_is_handled,
-    commands_run_by_id,
     code_keeps_its_names,
     code_ends,
     code_runs_in_javascript,
     terminal_is_made_and_deleted,
     sandboxes_do_not_see_each_other,
-    git_is_a_command,
     what_is_not_there_is_said,
 ]
 

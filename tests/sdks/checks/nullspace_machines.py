@@ -128,6 +128,19 @@ async def machine_ends_in_time(client: Client) -> None:
         await client.call(machine.kill)
 
 
+async def machine_is_kept_alive(client: Client) -> None:
+    made = await client.call(client.api.create, timeout=60)
+    again = await client.call(client.api.connect, made.id, timeout=90)
+    assert (await client.call(again.get_info)).timeout_ms == 90_000
+    kept = made.keep_alive(timeout_secs=600, refresh_every_secs=0.1)
+    await (asyncio.to_thread(kept.__enter__) if client.kind == "sync" else kept.__aenter__())
+    async with asyncio.timeout(20):
+        while (await client.call(made.get_info)).timeout_ms != 600_000:
+            await asyncio.sleep(0.05)
+    await (asyncio.to_thread(kept.__exit__, *[None] * 3) if client.kind == "sync" else kept.__aexit__(*[None] * 3))
+    await client.call(made.kill)
+
+
 async def machine_runs_once(client: Client) -> None:
     template = f"once-{client.kind}"
     found = await client.call(client.api.run_once, "echo", ["once"], template=template)
@@ -144,6 +157,22 @@ async def machine_is_killed_at_the_end_of_a_block(client: Client) -> None:
         async with made:
             pass
     await client.refused("NotFoundError", client.api.get_info_by_id, made.id)
+
+
+async def killed_machine_is_not_there(client: Client) -> None:
+    made = await client.call(client.api.create)
+    other = await client.call(client.api.connect, made.id)
+    await client.call(made.kill)
+    resume = partial(client.api.resume, made.id)
+    for method in (other.get_info, other.commands.list, partial(other.commands.run, "true"), other.pause, resume):
+        assert (await client.refused("NotFoundError", method)).code == "machine_not_found"
+    # Their client does not read why it is refused a WebSocket.
+    for method in (
+        partial(other.commands.run_streaming, "true"),
+        partial(other.commands.connect, 1),
+        other.pty.create_session,
+    ):
+        assert (await client.refused("MachineError", method)).code == "websocket_upgrade_error"
 
 
 async def machines_do_not_see_each_other(client: Client) -> None:
@@ -192,8 +221,10 @@ CHECKS: list[Check] = [
     machine_pauses_and_resumes,
     machine_resumes_by_itself,
     machine_ends_in_time,
+    machine_is_kept_alive,
     machine_runs_once,
     machine_is_killed_at_the_end_of_a_block,
+    killed_machine_is_not_there,
     machines_do_not_see_each_other,
     stranger_is_refused,
     older_variables_point_here_too,

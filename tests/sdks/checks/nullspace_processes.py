@@ -79,6 +79,30 @@ async def code_runs(client: Client) -> None:
     assert found.exit_code == 127
 
 
+async def code_times_out(client: Client) -> None:
+    code = "import time; time.sleep(600)"
+    error = await client.refused("MachineError", client.machine.process.code_run, code, timeout=1)
+    assert error.code == "exec_timeout"
+
+
+async def git_runs_by_commands(client: Client) -> None:
+    """Those calls of ``git`` that the client makes of commands."""
+    git = client.machine.git
+    author = "-c user.name=x -c user.email=x@example.com"
+    made = await client.shell(
+        f"git init -q tree && cd tree && touch a && git add a && git {author} commit -qm a && pwd"
+    )
+    path = made.stdout.strip()
+    await client.shell("echo more >>a", cwd=path)
+    assert (await client.call(git.diff, path=path)).endswith("+more\n")
+    await client.call(git.set_config, "some.key", "a  b", scope="local", path=path)
+    assert await client.call(git.get_config, "some.key", scope="local", path=path) == "a  b"
+    await client.call(git.remote_add, path, "there", "https://example.com/x.git")
+    assert (
+        await client.call(git.get_config, "remote.there.url", scope="local", path=path) == "https://example.com/x.git"
+    )
+
+
 async def background_lives_on_and_is_waited_for(client: Client) -> None:
     handle = await client.start("echo out; echo err >&2; read -r line; echo got $line; exit 7", timeout=1)
     shown = {item.pid: (item.command, item.running) for item in await client.call(client.commands.list)}
@@ -174,6 +198,8 @@ CHECKS: list[Check] = [
     workspace_is_the_home,
     run_times_out,
     code_runs,
+    code_times_out,
+    git_runs_by_commands,
     background_lives_on_and_is_waited_for,
     background_shows_its_arguments,
     kill_ends_the_whole_tree,

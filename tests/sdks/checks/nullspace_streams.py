@@ -31,6 +31,14 @@ async def run_with_callbacks_streams(client: Client) -> None:
     assert texts.both == (found.stdout, found.stderr)
 
 
+async def one_callback_makes_a_stream(client: Client) -> None:
+    texts = Texts()
+    for name, callback in texts.options.items():
+        found = await client.shell("echo out; echo err >&2; exit 3", **{name: callback})
+        assert (found.exit_code, found.stdout, found.stderr) == (3, "out\n", "err\n")
+    assert texts.both == ("out\n", "err\n")
+
+
 async def streaming_times_out(client: Client) -> None:
     nap = client.nap()
     text = f"echo before; trap '' TERM; {nap} & {nap}"
@@ -77,6 +85,15 @@ async def background_is_live(client: Client) -> None:
     assert (found.exit_code, found.stdout, found.stderr) == (7, "up\ngot größe\n", "err\n")
     assert texts.both == (found.stdout, found.stderr)
     assert found.pid == handle.pid
+
+
+async def background_is_killed_by_its_number(client: Client) -> None:
+    for texts in (None, Texts()):
+        handle = await client.start("echo up; sleep 600", **(texts.options if texts else {}))
+        if texts:
+            await texts.see("up\n")
+        await client.call(client.commands.kill, handle.pid)
+        assert (await client.call(handle.wait)).exit_code == 137
 
 
 async def running_process_is_joined(client: Client) -> None:
@@ -149,11 +166,13 @@ async def callback_that_fails_leaves_the_process(client: Client) -> None:
 CHECKS: list[Check] = [
     streaming_is_live,
     run_with_callbacks_streams,
+    one_callback_makes_a_stream,
     streaming_times_out,
     streaming_of_what_cannot_be_started,
     unicode_is_never_split,
     large_output_is_whole,
     background_is_live,
+    background_is_killed_by_its_number,
     running_process_is_joined,
     disconnect_ends_nothing,
     wait_is_soon_over,

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from superserve import SandboxStatus
+from superserve import NetworkConfig, SandboxStatus
 from superserve_clients import Check, Client, run_checks
 
 
@@ -48,6 +48,27 @@ async def sandbox_is_updated(client: Client) -> None:
     await client.call(client.sandboxes.update_by_id, made.id, auto_delete_seconds=None)
     assert (await client.call(made.get_info)).auto_delete_seconds is None
     await client.call(made.kill)
+
+
+async def options_that_mean_nothing_here_are_taken(client: Client) -> None:
+    network = NetworkConfig(deny_out=["0.0.0.0/0"])
+    options = {"from_template": "superserve/base", "network": network, "preview_access": "private"}
+    made = await client.call(client.sandboxes.create, name="options", **options)
+    assert (await client.call(made.commands.run, "echo x")).stdout == "x\n"
+    await client.call(made.kill)
+
+
+async def killed_sandbox_is_not_there(client: Client) -> None:
+    made = await client.call(client.sandboxes.create, name="gone")
+    other = await client.call(client.sandboxes.connect, made.id)
+    await client.call(made.kill)
+    await client.refused("NotFoundError", other.commands.run, "true", on_stdout=print)
+    for method in (other.get_info, other.pause, other.resume):
+        assert (await client.refused("NotFoundError", method)).code == "not_found"
+    await client.refused("NotFoundError", other.update, metadata={})
+    if client.kind == "async":
+        await client.refused("NotFoundError", other.commands.spawn, "true")
+    await client.call(other.kill)
 
 
 async def paused_sandbox_goes_on_by_itself(client: Client) -> None:
@@ -113,6 +134,14 @@ async def stream_tells_all(client: Client) -> None:
     assert (result.exit_code, "/nowhere" in result.stderr, err) == (127, True, "")
     result, _, err = await client.stream("no-such-program")
     assert (result.exit_code, "no-such-program" in err) == (127, True)
+
+
+async def one_callback_makes_a_stream(client: Client) -> None:
+    for name in ("stdout", "stderr"):
+        seen: list[str] = []
+        result = await client.run("echo o; echo e >&2; exit 3", **{f"on_{name}": seen.append})
+        assert (result.stdout, result.stderr, result.exit_code) == ("o\n", "e\n", 3)
+        assert "".join(seen) == getattr(result, name)
 
 
 async def stream_is_live(client: Client) -> None:
@@ -225,10 +254,13 @@ async def sandboxes_do_not_see_each_other(client: Client) -> None:
 CHECKS: list[Check] = [
     sandbox_is_made_found_and_killed,
     sandbox_is_updated,
+    options_that_mean_nothing_here_are_taken,
+    killed_sandbox_is_not_there,
     paused_sandbox_goes_on_by_itself,
     tokens_open_their_own_sandbox,
     run_tells_all,
     stream_tells_all,
+    one_callback_makes_a_stream,
     stream_is_live,
     text_is_exact,
     output_may_be_large,

@@ -80,6 +80,18 @@ async def spawn_is_exact(client: Client) -> None:
     assert (await session.wait()).stdout == "5000000\n" + "\0" * 10
 
 
+async def spawn_never_splits_a_character(client: Client) -> None:
+    out: list[str] = []
+    err: list[str] = []
+    text = "ü€😀\u2028\x85\0end"
+    parts = "".join(f"printf '\\{byte:03o}' | tee /dev/stderr; sleep 0.01; " for byte in text.encode())
+    parts += "printf 'a\\377b'"
+    session = await client.sandbox.commands.spawn(parts, on_stdout=out.append, on_stderr=err.append)
+    result = await session.wait()
+    assert (result.stdout, result.stderr) == (text + "a\ufffdb", text)
+    assert ("".join(out), "".join(err)) == (result.stdout, result.stderr)
+
+
 async def spawn_ends_with_its_client(client: Client) -> None:
     spawn, nap = client.sandbox.commands.spawn, f"sleep {client.number}"
     async with await spawn(f"trap '' TERM; {nap} & {nap}; {nap}"):
@@ -119,6 +131,7 @@ CHECKS: list[Check] = [
     spawn_is_signalled,
     spawn_is_limited_in_time,
     spawn_is_exact,
+    spawn_never_splits_a_character,
     spawn_ends_with_its_client,
     spawn_wakes_its_sandbox,
 ]

@@ -1,0 +1,104 @@
+"""Checks of commands by their sandbox's id, of what is given to them, and of git: ``python miosa_commands.py sync`` or ``async``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from miosa_clients import Check, Client, run_checks
+
+
+async def commands_run_by_id(client: Client) -> None:
+    commands, sandbox = client.miosa.commands, client.sandbox.id
+    found = await client.call(commands.run, sandbox, "cat; echo e >&2; exit 3", stdin="in\n", cwd="/")
+    assert (found["stdout"], found["stderr"], found["exit_code"]) == ("in\n", "e\n", 3)
+    made = await client.call(commands.run, sandbox, "echo begun; sleep 600", detached=True, name="bg")
+    pid = made["pid"]
+    assert pid in [one["pid"] for one in await client.call(commands.list, sandbox)]
+    assert (await client.call(commands.get, sandbox, pid))["state"] == "running"
+    while (await client.call(commands.logs, sandbox, pid))["stdout"] != "begun\n":
+        await asyncio.sleep(0.02)
+    await client.call(commands.kill, sandbox, pid)
+    assert (await client.call(commands.get, sandbox, pid))["exit_code"] == 137
+    await client.refused("NotFoundError", commands.get, sandbox, "999")
+    await client.refused("CommandTimeoutError", commands.run, sandbox, "true", timeout_seconds=601)
+
+
+async def commands_take_options(client: Client) -> None:
+    run, sandbox = client.miosa.commands.run, client.sandbox.id
+    found = await client.call(run, sandbox, "cat; echo err >&2", stdin="typed ü\n", interactive=True)
+    assert (found["stdout"], found["stderr"], found["exit_code"]) == ("typed ü\n", "err\n", 0)
+    found = await client.call(run, sandbox, "printf begun; sleep 600", timeout_seconds=1)
+    assert (found["stdout"], found["exit_code"], found["timed_out"]) == ("begun", 124, True)
+    options = {"timeout_seconds": 1, "cwd": "/usr", "stdin": "in\n"}
+    made = await client.call(run, sandbox, "pwd; cat; sleep 600", detached=True, **options)
+    await client.all(client.sandbox.processes.stream, made["pid"])
+    assert (await client.call(client.miosa.commands.get, sandbox, made["pid"]))["exit_code"] == 124
+    assert (await client.call(client.miosa.commands.logs, sandbox, made["pid"]))["stdout"] == "/usr\nin\n"
+    error = await client.refused("ServerError", run, sandbox, "true", tty=True)
+    assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
+
+
+async def commands_run_as_others(client: Client) -> None:
+    commands, sandbox = client.miosa.commands, client.sandbox.id
+    me = (await client.call(commands.run, sandbox, "id -un"))["stdout"].strip()
+    assert (await client.call(commands.run, sandbox, "id -un", user=me))["stdout"].strip() == me
+    await client.refused("ValidationError", commands.run, sandbox, "true", user="nobody-of-this-name")
+    if me == "root":
+        assert (await client.call(commands.run, sandbox, "id -un", user="nobody"))["stdout"] == "nobody\n"
+        assert (await client.call(commands.run, sandbox, "id -un", sudo=True))["stdout"] == "root\n"
+    else:
+        error = await client.refused("PermissionError", commands.run, sandbox, "true", sudo=True)
+        assert (error.status_code, error.code) == (403, "PERMISSION_DENIED")
+    error = await client.refused("ServerError", commands.run, sandbox, "true", tty=True)
+    assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
+
+
+async def stdin_of_a_process_is_not_to_be_had(client: Client) -> None:
+    handle = await client.call(client.sandbox.commands.run, "sleep 600", background=True)
+    await client.refused("MiosaError", client.sandbox.commands.send_stdin, handle.pid, "x")  # without a request
+    assert (await client.call(handle.status))["state"] == "running"
+    await client.call(handle.kill)
+
+
+async def git_is_a_command(client: Client) -> None:
+    who = "git config user.name n; git config user.email e@x"
+    await client.call(client.sandbox.exec.run, f"git init -q repo; cd repo; {who}; echo text >file")
+    done = await client.call(client.sandbox.git.commit, "repo", message="it's done")
+    assert done.exit_code == 0, done.stderr
+    done = await client.call(client.sandbox.git.clone, "repo", path="clone")
+    assert (done.exit_code, done.path) == (0, "clone")
+    assert (await client.call(client.sandbox.exec.run, "cat clone/file")).stdout == "text\n"
+
+
+async def git_pulls_and_pushes(client: Client) -> None:
+    run, git = client.sandbox.exec.run, client.sandbox.git
+    who = "git config user.name n; git config user.email e@x"
+    made = "git init -q --bare hub; git --git-dir=hub symbolic-ref HEAD refs/heads/main; git clone -q hub one"
+    await client.call(run, f"{made}; cd one; git checkout -q -b main; {who}; echo 1 >file")
+    done = await client.call(git.commit, "one", message="first")
+    assert done.exit_code == 0, done.stderr
+    done = await client.call(git.push, "one", branch="main")
+    assert done.exit_code == 0, done.stderr
+    done = await client.call(git.clone, "hub", path="two", branch="main", depth=1)
+    assert done.exit_code == 0, done.stderr
+    await client.call(run, "cd one; echo 2 >file")
+    await client.call(git.commit, "one", message="second")
+    assert (await client.call(git.push, "one", branch="main", force=True)).exit_code == 0
+    done = await client.call(git.pull, "two", branch="main")
+    assert done.exit_code == 0, done.stderr
+    assert (await client.call(run, "cat two/file")).stdout == "2\n"
+    assert (await client.call(git.pull, "two", remote="nowhere")).exit_code != 0
+
+
+CHECKS: list[Check] = [
+    commands_run_by_id,
+    commands_take_options,
+    commands_run_as_others,
+    stdin_of_a_process_is_not_to_be_had,
+    git_is_a_command,
+    git_pulls_and_pushes,
+]
+
+if __name__ == "__main__":
+    asyncio.run(run_checks(sys.argv[1], CHECKS))
