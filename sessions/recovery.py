@@ -23,7 +23,7 @@ from .shell import processes
 from .store.catalog import Catalog
 from .store.owners import Owner
 from .store.reading import TranscriptReader
-from .store.records import GIVEN_UP, LAYOUT, RECORD_BYTES, STDERR, STDOUT, is_valid, pack, unpack_outcome
+from .store.records import GIVEN_UP, LAYOUT, RECORD_BYTES, STDERR, STDOUT, is_valid, pack, to_seconds, unpack_outcome
 from .store.transcript import Transcript
 
 LATE_RECORDS: Final = 10_000
@@ -162,7 +162,7 @@ def read_ends(
             info, finished_at, outcome = ends[span.number]
             size = span.end - span.begin
             if span.is_finish:
-                finished_at, outcome = span.time_ns / 1e9, unpack_outcome(span.kind, span.value)
+                finished_at, outcome = to_seconds(span.time_ns), unpack_outcome(span.kind, span.value)
             info = attrs.evolve(
                 info,
                 last_seq=span.seq,

@@ -10,7 +10,7 @@ from typing import Final
 from ..errors import Expired
 from ..ids import command_id
 from ..models import InterleavedLogs, Logs, Record
-from .records import GIVEN_UP, KIND_OF, KIND_OFFSET, RECORD_BYTES, STDOUT, STREAM_OF, Span, to_ns, unpack
+from .records import GIVEN_UP, KIND_OF, KIND_OFFSET, RECORD_BYTES, STDOUT, STREAM_OF, Span, to_ns, to_seconds, unpack
 
 BLOCK_RECORDS: Final = 2048
 """How much of an index is read at a time: 48 KiB."""
@@ -198,7 +198,7 @@ def materialise(reader: TranscriptReader, spans: list[Span]) -> Iterator[tuple[S
             yield span, None
             continue
         owner = command_id(reader.session_id, span.number)
-        time = span.time_ns / 1e9
+        time = to_seconds(span.time_ns)
         if span.value == GIVEN_UP:
             yield span, Record(span.seq, time, "dropped", b"", owner, span.end - span.begin)
             continue

@@ -129,6 +129,11 @@ def unpack(index: bytes, seq: int, begin: int, size: int, damaged: bool = False)
         seq += 1
 
 
+def to_seconds(time_ns: int) -> float:
+    """A time of the format as Unix seconds."""
+    return time_ns / 1_000_000_000  # both are ints: rounded once, so that `to_ns` finds it again until 2106
+
+
 def to_ns(seconds: float) -> int:
     """Unix seconds as a time of the format."""
     return round(seconds * 1e6) * 1000

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sessions.lifecycle import REASONS, Outcome
@@ -31,6 +31,7 @@ from sessions.store.records import (
     pack,
     pack_outcome,
     to_ns,
+    to_seconds,
     unpack,
     unpack_outcome,
 )
@@ -126,8 +127,9 @@ def test_an_outcome_comes_back(outcome: Outcome) -> None:
 
 
 @given(st.integers(0, 2**32 * 1_000_000))
+@example(3_902_509_430_794_563)
 def test_a_time_goes_through_a_float_of_seconds_and_back(microseconds: int) -> None:
-    assert to_ns(microseconds * 1000 / 1e9) == microseconds * 1000
+    assert to_ns(to_seconds(microseconds * 1000)) == microseconds * 1000
 
 
 @given(logs(), st.integers(0, 12))

@@ -161,7 +161,7 @@ class TranscriptMachine(RuleBasedStateMachine):
         moments = sorted({entry.time_ns for entry in self.entries} | {0})
         since, until = (data.draw(st.sampled_from(moments), name) for name in ("since", "until"))
         reader = self.transcript.reader
-        spans = select(reader, number, 0, len(self.entries), stream=stream, since=since / 1e9, until=until / 1e9)
+        spans = select(reader, number, 0, len(self.entries), stream=stream, since=since / 10**9, until=until / 10**9)
         expected = [e for e in self._expect(number, stream) if since <= e.time_ns <= until]
         self._check(gather(reader, list(spans)), expected)
 
@@ -210,7 +210,7 @@ class TranscriptMachine(RuleBasedStateMachine):
                 expected.append((entry.number, None))
             elif entry.has_bytes and cursor.kind in (None, entry.kind):
                 told = "dropped" if entry.given_up else STREAM_OF[entry.kind]
-                expected.append((entry.number, (seq, entry.time_ns / 1e9, told, entry.data, entry.dropped)))
+                expected.append((entry.number, (seq, entry.time_ns / 10**9, told, entry.data, entry.dropped)))
         assert [(number, record and self._facts(number, record)) for number, record in items] == expected
         follower.seq = cursor.seq
 
