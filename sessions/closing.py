@@ -33,7 +33,7 @@ async def close_session(session: LiveSession, grace: float) -> None:
     census = session.workshop.census
     for command in list(session.commands.values()):
         if command.order.detached:
-            await command.started.wait()  # only then is it known which process it is
+            await stopping.await_birth(command, EXIT_SECONDS)  # only then is it known which process it is
     spared = {
         command.id: command.leader
         for command in session.commands.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import Closed
 from .lifecycle import OPEN_STATES
 from .live import LiveSession
-from .stopping import stop
+from .stopping import await_birth, stop
 
 
 async def ensure_shell(session: LiveSession) -> None:
@@ -38,12 +38,13 @@ async def restart(session: LiveSession, only_if_ended: bool = False) -> None:
         if only_if_ended and session.shells.now is not None:
             return
         session.end_queue()
+        shop = session.workshop
+        grace = shop.limits.kill_grace_seconds
         if session.foreground is not None:
-            shop = session.workshop
-            await stop(session.foreground, shop.census, "killed", shop.limits.kill_grace_seconds)
+            await stop(session.foreground, shop.census, "killed", grace)
         for number in list(session.starting):  # about to be forked: they go on
             if (command := session.commands.get(number)) is not None:
-                await command.started.wait()
+                await await_birth(command, grace)
         await session.shells.kill()
         await session.open_shell()
         session.restarted = True

@@ -138,9 +138,25 @@ async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -
             await command.over.wait()
 
 
+async def await_birth(command: RunningCommand, patience: float) -> None:
+    """Wait until a shell has forked a background command that it was told to start, or until that has ended without.
+
+    A shell that was stopped would never do so: it is continued, and after `patience` seconds killed.
+    """
+    deadline = trio.current_time() + patience
+    while command.leader is None and not command.is_over:
+        assert command.shell is not None
+        if trio.current_time() < deadline:
+            command.shell.proceed()
+        else:
+            command.shell.kill()
+        with trio.move_on_after(INTERRUPT_SECONDS):
+            await command.started.wait()
+
+
 async def stop_beside(command: RunningCommand, census: Census, grace: float) -> None:
+    await await_birth(command, grace + SHELL_GRACE_SECONDS)
     with trio.move_on_after(grace):
-        await command.started.wait()
         command.sent_signal = command.end_signal
         await send(command, census, command.end_signal)
         await command.over.wait()

@@ -140,6 +140,12 @@ class Shell:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
 
+    def proceed(self) -> None:
+        """Continue the shell itself, if it has been stopped."""
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """End the shell itself, at once."""
         if self.exit_code is None:

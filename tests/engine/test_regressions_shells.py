@@ -88,6 +88,35 @@ async def test_options_of_zsh_don_t_reach_our_own_lines(engine: sessions.Engine,
             assert (await session.run("echo $?")).stdout == "7\n"
 
 
+# A shell that was stopped, and then told to start a background command
+
+
+@pytest.mark.parametrize("verb", ["kill", "close", "close detached", "restart", "leave"])
+async def test_a_stopped_shell_holds_no_end_up(root: Path, verb: str) -> None:
+    async with sessions.open_engine(root, limits=sessions.Limits(kill_grace_seconds=0.2)) as engine:
+        session = await engine.create_session()
+        assert session.shell_pid is not None
+        os.kill(session.shell_pid, signal.SIGSTOP)
+        command = await session.run_async("sleep 600", detach=verb == "close detached")
+        with trio.fail_after(20) as limit:
+            match verb:
+                case "kill":
+                    await command.kill()
+                    assert command.reason == "killed"
+                    assert (await session.run("echo on")).stdout == "on\n"
+                case "restart":
+                    await session.restart()
+                    assert (await session.run("echo on")).stdout == "on\n"
+                    assert command.state == "running"
+                case "leave":
+                    pass
+                case _:
+                    await session.close()
+                    assert command.state == ("running" if verb == "close detached" else "finished")
+    assert not limit.cancelled_caught
+    assert leftovers({session.id}) == []
+
+
 # Restarting, and shells that don't start
 
 
