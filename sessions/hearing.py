@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from .running import RunningCommand
 from .shell.processes import exists
 from .shell.shell import Shell
-from .store.records import STDOUT
+from .store.records import STDERR
 
 
 class Hearing:
@@ -40,7 +40,7 @@ class Hearing:
             and (
                 not exists(command.leader)
                 if command.leader is not None
-                else command.number in forked and STDOUT not in command.pipes  # its reporter held that open
+                else command.number in forked and STDERR not in command.pipes  # its reporter held that open
             )
         ]
         lost = [command for command in gone if command.number in self._gone]

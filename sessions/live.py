@@ -227,16 +227,16 @@ class LiveSession:
                 if command.input is not None:
                     command.input.opened()
             case "s" if command.number in self.starting:
-                command.leader = report.value
+                command.born(report.value)
                 # Should its reporter be killed, the keeper tells how it ended.
-                number = report.number
-                self.workshop.keeper.expect(report.value, lambda code: self._report(Report("e", number, code)))
+                self.workshop.keeper.expect(report.value, lambda code: self._report(Report("e", command.number, code)))
                 self._is_born(command)
                 self.recorder.started(command)
                 self._watch_time(command)
                 self._advance()
             case "b" if not report.value:
                 self._forked.add(command.number)
+                command.forked()
             case "b" if command.number in self.starting:
                 # The shell could not fork.
                 self._is_born(command)
@@ -261,6 +261,7 @@ class LiveSession:
             return
         if command.leader is not None:
             self.workshop.keeper.forget(command.leader)
+        command.ended()
         self._pump.drain(command)
         command.discard_files()
         self.recorder.finished(command, outcome, lambda: self._silent(command))

@@ -9,7 +9,7 @@ import trio
 
 from .recorder import Recorder
 from .running import RunningCommand
-from .shell.pipes import BIG_PIPE_BYTES, OutputPipe
+from .shell.pipes import BIG_PIPE_BYTES, OutputPipe, unread_bytes
 from .shell.poller import Poller
 from .shell.pseudoterminal import Screen
 
@@ -67,10 +67,18 @@ class Pump:
 
         A pipe holds no more than its size, so this comes to an end even if a grandchild goes on writing.
         """
-        for kind, pipe in list(command.pipes.items()):
+        for kind, pipe in self._as_written(command):
             total = 0
             while total < BIG_PIPE_BYTES and (size := self._read(command, kind, pipe)):
                 total += size
+
+    def _as_written(self, command: RunningCommand) -> list[tuple[int, OutputPipe | Screen]]:
+        """Its pipes, in the order in which something was written to them."""
+        pipes = list(command.pipes.items())
+        if len(pipes) > 1 and all(unread_bytes(pipe.descriptor) for _, pipe in pipes):
+            places = {descriptor: place for place, descriptor in enumerate(self._poller.ready())}
+            pipes.sort(key=lambda item: places.get(item[1].descriptor, 0))
+        return pipes
 
     def close(self, command: RunningCommand) -> None:
         """Log what is there and listen no more."""

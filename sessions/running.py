@@ -123,6 +123,26 @@ class RunningCommand:
         silent = self.last_output_at + (idle_timeout if idle_timeout is not None else float("inf"))
         return min(overall, silent)
 
+    def forked(self) -> None:
+        """The reporter of a command beside the shell lives. Where it holds the command's stderr, nobody else needs to."""
+        if self.shell is not None and self.shell.dialect.reporter_holds_stderr:
+            self._let_go(STDERR)
+
+    def born(self, leader: int) -> None:
+        """A command beside the shell has started, as process `leader`, which holds its stderr."""
+        self.leader = leader
+        self._let_go(STDERR)
+
+    def ended(self) -> None:
+        """Its shell has reported its end. What is still written comes from who was left behind."""
+        self._let_go(STDOUT)
+        self._let_go(STDERR)
+
+    def _let_go(self, kind: int) -> None:
+        pipe = self.pipes.get(kind)
+        if isinstance(pipe, OutputPipe):
+            pipe.let_go()
+
     def open_input(self) -> None:
         """Make the FIFO of its stdin, which takes input even while the command still waits in the queue."""
         self.input = InputPipe(self._path() + "i")

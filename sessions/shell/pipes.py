@@ -52,16 +52,32 @@ def make_run_directory(root: Path) -> Path:
     )
 
 
+def unread_bytes(descriptor: int) -> int:
+    """How much lies in this pipe."""
+    size = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, size)
+    return size[0]
+
+
 class OutputPipe:
-    """The reading end of a command's stdout or stderr."""
+    """The reading end of a command's stdout or stderr.
+
+    A writing end is *held* beside it until bytes come, or it is let go of. Else the command's opening of the FIFO would wake
+    the poller, in whose kernel's list the pipes would then stand in the order in which they were opened, or found to be empty;
+    so they stand in the order in which they were first written to.
+    """
 
     def __init__(self, path: str) -> None:
-        # Opened before the writer is there: Linux reports no end of file until a first writer has come and gone, so
-        # there is no need to hold a writing end.
         os.mkfifo(path, 0o600)
         self.path = path
+        self._held: int | None = None
         try:
             self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                self._held = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except BaseException:
+                os.close(self.descriptor)
+                raise
         except BaseException:
             os.unlink(path)
             raise
@@ -73,6 +89,8 @@ class OutputPipe:
             size = os.readv(self.descriptor, [buffer])
         except BlockingIOError:
             return None
+        if self._held is not None:
+            self.let_go()
         if size >= DEFAULT_PIPE_BYTES and not self._big:
             self._big = True
             # Over the user's quota of pipe memory: then it stays as it is.
@@ -80,7 +98,14 @@ class OutputPipe:
                 fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, BIG_PIPE_BYTES)
         return size
 
+    def let_go(self) -> None:
+        """Hold no writing end any more: somebody else does by now, or nobody ever will."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
     def close(self) -> None:
+        self.let_go()
         os.close(self.descriptor)
 
 
@@ -200,9 +225,7 @@ class ControlPipe:
         """Whether this process sits in a read of this pipe, and there is nothing in it. False where the kernel doesn't tell."""
         if self.closed or self._rest:
             return False
-        unread = array.array("i", [0])
-        fcntl.ioctl(self._descriptor, termios.FIONREAD, unread)
-        if unread[0]:
+        if unread_bytes(self._descriptor):
             return False
         try:
             with open(f"/proc/{pid}/syscall") as file:

@@ -42,10 +42,18 @@ class Poller:
         descriptor = self._epoll.fileno()
         while True:
             await trio.lowlevel.wait_readable(descriptor)
-            self._forgotten.clear()
-            for ready, _ in self._epoll.poll(0, ROUND):
-                if ready not in self._forgotten:
-                    self._callbacks[ready]()
+            self.serve()
+
+    def serve(self) -> None:
+        """Call the functions of those that are ready now, in the order in which they became so."""
+        self._forgotten.clear()
+        for ready, _ in self._epoll.poll(0, ROUND):
+            if ready not in self._forgotten:
+                self._callbacks[ready]()
+
+    def ready(self) -> list[int]:
+        """Who is ready now, in the order in which they became so."""
+        return [descriptor for descriptor, _ in self._epoll.poll(0, max(1, len(self._callbacks)))]
 
     def close(self) -> None:
         self._epoll.close()

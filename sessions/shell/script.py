@@ -14,7 +14,8 @@ because then any text is allowed (heredocs, ``return``, no length limit) and syn
 
 A background command is sourced by a fork of the shell. The fork's parent, the reporter, is itself orphaned at once, so
 that the shell's ``jobs``, ``wait`` and ``$!`` never see it. Until the reporter has told that the command has started, it holds the
-FIFO of its stdout open (not in zsh): if that comes to its end before, the reporter has died and nothing more will be told.
+FIFO of its stderr open (not in zsh): if that comes to its end before, the reporter has died and nothing more will be told. A
+command that has started holds it in any shell.
 
 A *report* is one line ``kind number value`` on the shell's report FIFO, which is opened by path, for reading *and* writing: so
 there is no descriptor that a user's ``exec 9>`` could break or a child could inherit, and nobody hangs once the engine is
@@ -59,6 +60,8 @@ class Dialect:
     """True if an interrupt makes the shell throw away control lines that it has read already."""
     hides_interrupt: bool
     """True if it reports 0 for a loop of its own that was interrupted."""
+    reporter_holds_stderr: bool
+    """False where a reporter lets DEBUG traps write to its stdout, by which it would hold a command's stderr open."""
 
 
 BASH: Final = Dialect(
@@ -70,6 +73,7 @@ BASH: Final = Dialect(
     own_group=True,
     resends_report=False,
     hides_interrupt=False,
+    reporter_holds_stderr=True,
 )
 SH: Final = Dialect(
     name="sh",
@@ -80,6 +84,7 @@ SH: Final = Dialect(
     own_group=False,
     resends_report=True,
     hides_interrupt=False,
+    reporter_holds_stderr=True,
 )
 ZSH: Final = Dialect(
     name="zsh",
@@ -91,6 +96,7 @@ ZSH: Final = Dialect(
     own_group=False,
     resends_report=False,
     hides_interrupt=True,
+    reporter_holds_stderr=False,
 )
 DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (BASH, SH, ZSH)}
 
@@ -219,8 +225,7 @@ class Writer:
     def background(self, request: Request, status: int) -> str:
         """Starts file ``7b`` beside the shell. `status` is what ``$?`` was and shall stay."""
         word, number = self.dialect.word, request.number
-        # A reporter in zsh tells of a fork that failed, and lets DEBUG traps write to its stdout.
-        held = "/dev/null" if self.dialect.name == "zsh" else f"{self.directory}/{number}o"
+        held = f"{self.directory}/{number}e" if self.dialect.reporter_holds_stderr else "/dev/null"
         return (
             f"( {word} . {self.directory}/{number}b ) </dev/null >{held} 2>/dev/null\n"
             f'{self._report} b {number} "$?" {status}\n'
@@ -237,7 +242,7 @@ class Writer:
         if status:
             steps.append(f"{self._report} - - {status}")
         source = f"{word} . {path} >{path}o 2>{path}e"
-        steps.append(f"{{ {tell} o 0 {to}; {source}; }} <{path}i" if request.stdin else source)
+        steps.append(f"{{ {tell} o 0 {to}; {source}; }} <{path}i" if request.stdin else f"{source} </dev/null")
         job = "\n".join(steps)
         if self.dialect.name == "zsh":
             # zsh hangs on `wait` in such a fork, so there the command is a foreground subshell of the reporter.
@@ -247,7 +252,7 @@ class Writer:
                 " case $__sessions_flags in *@) setopt errreturn ;; esac; unset __sessions_flags"
             )
             pid = f"{word} zmodload zsh/system; {tell} s ${{sysparams[pid]}} {to}"
-            return f"{{ {keep}; (\n{begin}\n{pid}\n{job}\n)\n{tell} e $? {to}\n}} &\n"
+            return f"{{ {keep}; (\n{begin}\n{pid}\n{job}\n) 0>{path}e\n{tell} e $? {to}\n}} &\n"
         # A fork of bash gives up aliases along with its interactivity.
         monitor = "\\builtin set -m\n" if self.dialect.own_group else ""
         quiet = "\\builtin set +m; \\builtin shopt -s expand_aliases\n" if self.dialect.own_group else ""
