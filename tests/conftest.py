@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hangs import pytest_timeout_cancel_timer, pytest_timeout_set_timer  # noqa: F401
 
 import sessions
 from sessions.streams import RecordStream
