@@ -10,7 +10,7 @@ import signal as signals
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import Broken, Invalid
+from .errors import Broken, Conflict, Invalid
 from .shell.processes import COMMAND_MARK, SESSION_MARK
 from .shell.script import DIALECTS
 
@@ -188,3 +188,8 @@ def check_input(data: Any) -> bytes:
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise Invalid(f"input is {type(data).__name__}: pass bytes or str")
+
+
+def not_opened() -> Conflict:
+    """For a stream that is iterated over without having been opened: it would seem to be empty."""
+    return Conflict("the stream is not open: say `async with ... as records`, and iterate over `records` in that block")

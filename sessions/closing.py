@@ -27,13 +27,21 @@ async def close_session(session: LiveSession, grace: float) -> None:
         await session.closed.wait()
         return
     session.closing = True
+    try:
+        await end_all(session, grace)
+    except BaseException:
+        abandon(session)  # others may wait for this close, the engine's end among them
+        raise
+
+
+async def end_all(session: LiveSession, grace: float) -> None:
     for command in list(session.commands.values()):
         if session.is_queued(command):
             session.drop(command, Outcome("session_closed", None))
     census = session.workshop.census
     for command in list(session.commands.values()):
         if command.order.detached:
-            await stopping.await_birth(command, EXIT_SECONDS)  # only then is it known which process it is
+            await stopping.await_birth(command)  # only then is it known which process it is
     spared = {
         command.id: command.leader
         for command in session.commands.values()
@@ -62,7 +70,8 @@ async def close_session(session: LiveSession, grace: float) -> None:
 
 
 def abandon(session: LiveSession) -> None:
-    """The engine's tasks have failed, so nothing more will be told of this session: let nobody wait for it.
+    """Nothing more will be told of this session, so let nobody wait for it: the engine's tasks have failed, or its close, or
+    the disk was full to the end.
 
     Nothing of this is written down: the next engine finds it open, and marks it lost.
     """

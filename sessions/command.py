@@ -137,7 +137,7 @@ class Command(CommandFacts):
     ) -> Logs:
         """What it has written so far, whole or in part.
 
-        :param tail: only the last so many lines.
+        :param tail: only the last so many lines of what the others leave; not with `start` and `stop`.
         :param since: only what was read from it at this time or later (Unix seconds).
         :param until: only what was read at this time or earlier.
         :param after: only what comes behind the record with this seq.
@@ -233,7 +233,10 @@ class Command(CommandFacts):
         live = self.archive.live[self.session_id]
         if live.is_queued(running):
             raise Conflict(f"command {self.id} has not started yet: kill() takes it out of the queue")
-        await running.started.wait()
+        with trio.move_on_after(stopping.BIRTH_SECONDS):
+            await running.started.wait()
+        if not running.started.is_set():
+            raise Conflict(f"command {self.id} has not started yet, its shell is stopped or busy: kill() ends it")
         running.sent_signal = number
         await stopping.notify(running, live.workshop.census, number)
 

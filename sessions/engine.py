@@ -59,8 +59,8 @@ class Engine:
         self._creating = 0
         self._created = trio.Event()
         self._all_live: weakref.WeakSet[LiveSession] = weakref.WeakSet()
-        self.all_is_written = False
-        """At its end: whether the catalog and the logs have all there was to tell."""
+        self.unwritten: list[LiveSession] | None = None
+        """At its end: the sessions of which not all that there was to tell could be written down."""
 
     @property
     def id(self) -> str:
@@ -341,7 +341,7 @@ class Engine:
         async with trio.open_nursery() as nursery:
             for live in list(self.archive.live.values()):
                 nursery.start_soon(end_detached, live, self.limits.kill_grace_seconds)
-        self.all_is_written = not any(live.recorder.stalled for live in self._all_live)
+        self.unwritten = [live for live in self._all_live if live.recorder.stalled]
 
     def abandon(self) -> None:
         """Its tasks have failed: open no more sessions, and let nobody wait for those there are."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from .running import RunningCommand
-from .shell.processes import exists
+from .shell.processes import exists, is_zombie, reporter_of
 from .shell.shell import Shell
 from .store.records import STDERR
 
@@ -17,6 +17,7 @@ class Hearing:
         self._silent_for: RunningCommand | None = None
         self._looks = 0
         self._gone: set[int] = set()
+        self._forked: set[int] = set()
 
     def is_silent(self, shell: Shell, command: RunningCommand | None) -> bool:
         """Whether the shell waits for its next line although `command`, which it was given, has not been reported."""
@@ -38,7 +39,7 @@ class Hearing:
             for command in commands
             if not command.is_over
             and (
-                not exists(command.leader)
+                has_gone(command.leader, command)
                 if command.leader is not None
                 else command.number in forked and STDERR not in command.pipes  # its reporter held that open
             )
@@ -46,3 +47,17 @@ class Hearing:
         lost = [command for command in gone if command.number in self._gone]
         self._gone = {command.number for command in gone if command not in lost}
         return lost
+
+    def is_overdue(self, forked: Collection[int]) -> bool:
+        """Whether one of these background commands has ended, or was forked at the last look already: who reports for it may be stopped."""
+        overdue = not (self._forked | self._gone).isdisjoint(forked)
+        self._forked = set(forked)
+        return overdue
+
+
+def has_gone(leader: int, command: RunningCommand) -> bool:
+    """Whether nothing is left of it but, at most, a zombie whose end nobody will tell: its reporter has gone."""
+    if not exists(leader):
+        return True
+    # For a thousand that run, only those are looked at whose stderr has come to its end.
+    return STDERR not in command.pipes and is_zombie(leader) and reporter_of(leader, command.session_id) is None

@@ -26,7 +26,7 @@ from .recorder import RETRY_SECONDS, Recorder
 from .running import Order, RunningCommand
 from .shell.script import Report
 from .shells import Shells
-from .stopping import stop_in_time, sweep_command
+from .stopping import continue_forked, stop_in_time, sweep_command
 from .store.transcript import Transcript
 from .workshop import Workshop
 
@@ -193,8 +193,7 @@ class LiveSession:
 
     def _watch_time(self, command: RunningCommand) -> None:
         if command.order.timeout is not None or command.order.idle_timeout is not None:
-            shop = self.workshop
-            self._spawn(stop_in_time, command, shop.census, shop.limits.kill_grace_seconds)
+            self._spawn(stop_in_time, command, self.workshop.census, self.workshop.limits.kill_grace_seconds)
 
     def is_queued(self, command: RunningCommand) -> bool:
         return command in self.queue
@@ -234,7 +233,7 @@ class LiveSession:
                 self.recorder.started(command)
                 self._watch_time(command)
                 self._advance()
-            case "b" if not report.value:
+            case "b" if command.number in self.starting and not report.value:
                 self._forked.add(command.number)
                 command.forked()
             case "b" if command.number in self.starting:
@@ -299,11 +298,10 @@ class LiveSession:
         unborn = [self.commands[number] for number in self.starting]
         self.starting.clear()
         self._forked.clear()
-        shop = self.workshop
         for command in unborn:
             self._end(command, Outcome("session_closed" if self.closing else "shell_died", None))
             # It may be forked all the same.
-            self._spawn(sweep_command, command.id, shop.census, shop.limits.kill_grace_seconds)
+            self._spawn(sweep_command, command.id, self.workshop.census, self.workshop.limits.kill_grace_seconds)
         self.end_queue()
         self._dispose_shells()
         if not self.closing and self.info.state in OPEN_STATES:
@@ -323,6 +321,8 @@ class LiveSession:
         unborn = next(iter(self.starting - self._forked), None)
         waiting = self.foreground or (self.commands[unborn] if unborn else None)
         shell = self.shells.now
+        if self.hearing.is_overdue(self._forked) and shell is not None:
+            self._spawn(continue_forked, shell.pid, self.workshop.keeper.pid, self.workshop.census)
         if shell is None or not self.hearing.is_silent(shell, waiting):
             return
         assert waiting is not None

@@ -221,7 +221,7 @@ class SpaceInfo:
     stop_after: float | None = None
     """Seconds without use after which it is stopped."""
     delete_after: float | None = None
-    """Seconds as stopped or paused after which it is deleted."""
+    """Seconds at rest after which it is deleted: as stopped, and unless its door says otherwise, as paused."""
     last_process: int = 0
     """The highest process number that was given out in it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import weakref
@@ -14,6 +15,7 @@ from typing import Final
 import trio
 
 from .archive import Archive
+from .closing import abandon
 from .engine import Engine
 from .errors import Broken, Invalid
 from .ids import encode
@@ -31,7 +33,7 @@ from .store.owners import Owner, claim, dead_owners, is_being_recovered, take_ov
 from .workshop import Workshop
 
 LISTEN_SECONDS: Final = 1.0
-"""Between two looks for shells that have lost their voice."""
+"""Between two looks for shells that have lost their voice, and for who was stopped and must not be."""
 RECOVERY_POLL_SECONDS: Final = 0.02
 """Between two looks at a dead engine that another task or process recovers."""
 
@@ -58,12 +60,18 @@ def recover_apart(root: Path, owner: Owner) -> None:
         catalog.close()
 
 
-async def listen_to_shells(archive: Archive) -> None:
-    while True:
+async def tidy_up(catalog: Catalog) -> None:
+    with contextlib.suppress(RuntimeError):  # there may be no more threads now: it will be due again
+        await trio.to_thread.run_sync(catalog.checkpoint)
+
+
+async def listen_to_shells(archive: Archive, keeper: Keeper) -> None:
+    for look in itertools.count():
         await trio.sleep(LISTEN_SECONDS)
+        keeper.proceed()
         for session in list(archive.live.values()):
             session.listen()
-            continue_reporters(session.commands.values())
+            continue_reporters(session.commands.values(), look)
 
 
 OPEN: Final[weakref.WeakKeyDictionary[open_engine, None]] = weakref.WeakKeyDictionary()
@@ -132,7 +140,7 @@ class open_engine:
         with trio.CancelScope(shield=True):  # a cancelled start would wait for ever for a task that is shielded itself
             services = await self._nursery.start(self._serve)
         services.start_soon(poller.run)
-        catalog.on_checkpoint_due = lambda: services.start_soon(trio.to_thread.run_sync, catalog.checkpoint)
+        catalog.on_checkpoint_due = lambda: services.start_soon(tidy_up, catalog)
         workshop = Workshop(
             catalog,
             poller,
@@ -144,7 +152,7 @@ class open_engine:
             raise_limit(),
         )
         archive = Archive(root, catalog, partial(check_owner, root))
-        services.start_soon(listen_to_shells, archive)
+        services.start_soon(listen_to_shells, archive, self._keeper)
         self._engine = Engine(root, self._limits, owner, archive, workshop)
         OPEN[self] = None
         return self._engine
@@ -186,12 +194,14 @@ class open_engine:
                     kind if from_nursery else None, error if from_nursery else None, traceback if from_nursery else None
                 )
             finally:
+                for live in self._engine.unwritten or ():
+                    abandon(live)
                 OPEN.pop(self, None)  # from here on its descriptors' numbers may be another's
                 self._poller.close()
                 self._catalog.close()
                 restore_limit()
                 remove_run_directory(self._owner.run_directory)
-                if self._engine.all_is_written:
+                if self._engine.unwritten == []:
                     self._owner.release()
                 else:
                     self._owner.drop()  # the next engine finds it, and marks what could not be written as lost

@@ -27,7 +27,7 @@ class Pump:
         self._watched: set[int] = set()
 
     def watch(self, command: RunningCommand) -> None:
-        for kind, pipe in command.pipes.items():
+        for kind, pipe in self._as_written(command):
             if pipe.descriptor in self._watched:
                 continue
             self._watched.add(pipe.descriptor)
@@ -36,8 +36,10 @@ class Pump:
     def pause(self, commands: Iterable[RunningCommand]) -> None:
         """Leave these commands' pipes alone: they fill, and the commands wait."""
         for command in commands:
-            for pipe in command.pipes.values():
-                self._forget(pipe)
+            for _, pipe in self._as_written(command):
+                if pipe.descriptor in self._watched:
+                    self._watched.discard(pipe.descriptor)
+                    self._poller.rest(pipe.descriptor)
 
     def _forget(self, pipe: OutputPipe | Screen) -> None:
         if pipe.descriptor in self._watched:

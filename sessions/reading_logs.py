@@ -11,7 +11,7 @@ from .archive import Archive
 from .arguments import check_count
 from .models import CommandInfo, Excerpt, Logs, Record
 from .selection import Selection as Selection
-from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_lines, materialise_shared, select
+from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_lines, materialise_shared, narrow, select
 from .store.records import GIVEN_UP, KIND_OF, STDERR, Span
 
 LARGE_BYTES: Final = 16 << 20
@@ -77,11 +77,10 @@ def batches(spans: Iterable[Span]) -> Iterator[list[Span]]:
 def find_spans(reader: TranscriptReader, target: CommandInfo | str, asked: Selection) -> Iterable[Span]:
     number = None if isinstance(target, str) else target.number
     first, beyond = bounds(reader, target)
+    first, beyond = narrow(reader, first, beyond, asked.after, asked.since, asked.until)
     if asked.tail is not None:
         return last_lines(reader, number, first, beyond, asked.stream, asked.tail)
-    spans = select(
-        reader, number, first, beyond, stream=asked.stream, after=asked.after, since=asked.since, until=asked.until
-    )
+    spans = select(reader, number, first, beyond, stream=asked.stream)
     if asked.start is not None or asked.stop is not None:
         spans = cut(spans, asked.start or 0, asked.stop)
     return spans

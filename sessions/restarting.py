@@ -38,13 +38,12 @@ async def restart(session: LiveSession, only_if_ended: bool = False) -> None:
         if only_if_ended and session.shells.now is not None:
             return
         session.end_queue()
-        shop = session.workshop
-        grace = shop.limits.kill_grace_seconds
         if session.foreground is not None:
-            await stop(session.foreground, shop.census, "killed", grace)
+            shop = session.workshop
+            await stop(session.foreground, shop.census, "killed", shop.limits.kill_grace_seconds)
         for number in list(session.starting):  # about to be forked: they go on
             if (command := session.commands.get(number)) is not None:
-                await await_birth(command, grace)
+                await await_birth(command)
         await session.shells.kill()
         await session.open_shell()
         session.restarted = True

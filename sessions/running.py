@@ -125,7 +125,7 @@ class RunningCommand:
 
     def forked(self) -> None:
         """The reporter of a command beside the shell lives. Where it holds the command's stderr, nobody else needs to."""
-        if self.shell is not None and self.shell.dialect.reporter_holds_stderr:
+        if self.shell is not None and self.shell.dialect.holds_by is not None:
             self._let_go(STDERR)
 
     def born(self, leader: int) -> None:
@@ -171,7 +171,9 @@ class RunningCommand:
             self.pipes[STDOUT] = OutputPipe(path + "o")
             self.pipes[STDERR] = OutputPipe(path + "e")
         except OSError as error:
-            self.discard()
+            # It keeps its stdin, which may hold input already: if it waits in the queue, its turn comes again.
+            self._close_pipes()
+            self._unlink("", "o", "e", "b")
             raise Broken(
                 f"command {self.id} can't be started: {error}; if descriptors have run out, raise `ulimit -n`"
             ) from error
@@ -189,20 +191,22 @@ class RunningCommand:
 
     def discard_files(self) -> None:
         """Remove what lies in the run directory, and close its stdin. Output pipes stay open for those who still write."""
-        path = self._path()
-        suffixes = ["", "o", "e"]
-        if not self.in_shell:
-            suffixes.append("b")
+        self._unlink("", "o", "e", *([] if self.in_shell else ["b"]))
         if self.input is not None:
             self.input.close()
-            suffixes.append("i")
+            self._unlink("i")
+
+    def _unlink(self, *suffixes: str) -> None:
         for suffix in suffixes:
             with contextlib.suppress(OSError):
-                os.unlink(path + suffix)
+                os.unlink(self._path() + suffix)
 
     def discard(self) -> None:
         """Undo what was made for a command that doesn't come about."""
+        self._close_pipes()
+        self.discard_files()
+
+    def _close_pipes(self) -> None:
         for pipe in self.pipes.values():
             pipe.close()
         self.pipes.clear()
-        self.discard_files()

@@ -37,6 +37,7 @@ class Selection:
         check_count("after", self.after, -1)
         check_time("since", self.since)
         check_time("until", self.until)
-        others = (self.since, self.until, self.after, self.start, self.stop)
-        if self.tail is not None and any(value is not None for value in others):
-            raise Invalid("tail goes with stream only: leave out since, until, after, start and stop")
+        if self.tail is not None and (self.start is not None or self.stop is not None):
+            raise Invalid(
+                "tail counts from the end, start and stop from the beginning: leave out tail, or start and stop"
+            )

@@ -6,7 +6,6 @@ Whoever changes its state or opens something in it holds its lock: what is opene
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,13 +24,15 @@ from .models import SpaceInfo
 from .recent import RecentCommands
 from .session import Session
 from .shell import processes
-from .shell.processes import Seen, with_descendants
+from .shell.processes import Seen
+from .space_homes import remove_home, strays
 from .stopping import freeze, sweep
 from .store.spaces import SpaceTable
 from .terminal import Terminal
 
 BASE: Final = ""
 """The name of the session in which a space's processes are started: no user can give it."""
+RESTING: Final[tuple[SpaceState, ...]] = ("stopped", "paused")
 
 
 class Space:
@@ -199,39 +200,46 @@ class Space:
             return command
         raise NotFound(f"space {self.info.name!r} has no process {number}")
 
-    # Its life
+    # Its life: whoever asks for a state that somebody else was faster to bring it to has it.
 
     async def start(self) -> None:
         """Let it have sessions again."""
         async with self._lock:
-            self._move("start")
+            if self.state != "started":
+                self._move("start")
 
     async def stop(self) -> None:
         """End all its sessions. Its home stays."""
         async with self._lock:
-            await self._end_by("stop")
+            if self.state != "stopped":
+                await self._end_by("stop")
 
     async def pause(self) -> None:
         """Stop all its processes where they are."""
         async with self._lock:
-            self._move("pause")
-            await freeze(self._engine.workshop.census, self._find_processes())
+            if self.state != "paused":
+                self._move("pause")
+                await freeze(self._engine.workshop.census, self._find_processes())
 
     async def resume(self) -> None:
         """Let its processes go on."""
         async with self._lock:
-            self._move("resume")
-            await self._continue()
+            if self.state != "started":
+                self._move("resume")
+                await self._continue()
 
     async def delete(self) -> None:
         """End all that runs in it and remove its home. Its commands and logs stay in the history."""
         async with self._lock:
-            if self.state == "destroyed":
-                return
-            with trio.CancelScope(shield=True):  # nobody would find it any more to go on with that
-                await self._end_by("delete")
-                self._forget(self)
-                await trio.to_thread.run_sync(remove_home, self.info.home)
+            await self._delete()
+
+    async def _delete(self) -> None:
+        if self.state == "destroyed":
+            return
+        with trio.CancelScope(shield=True):  # nobody would find it any more to go on with that
+            await self._end_by("delete")
+            self._forget(self)
+            await trio.to_thread.run_sync(remove_home, self.info.home)
 
     def change(
         self,
@@ -295,50 +303,21 @@ class Space:
         seen = await self._engine.workshop.census.take()
         processes.send(self._find_processes()(seen), signal.SIGCONT)
 
-    async def look(self) -> None:
-        """Stop or delete it if its time is over."""
-        stop_after, delete_after = self.info.stop_after, self.info.delete_after
-        if self.state == "started" and stop_after is not None and self.idle_seconds >= stop_after:
-            await self.stop()
-        at_rest = time.time() - self.info.changed_at if self.state in ("stopped", "paused") else 0.0
-        if delete_after is not None and at_rest and at_rest >= delete_after:
-            await self.delete()
+    async def look(self, resting: tuple[SpaceState, ...] = RESTING) -> None:
+        """Stop or delete it if its time is over; `resting` are the states that count for ``delete_after``."""
+        if self._is_unused():
+            async with self._lock:
+                if self._is_unused():  # still: while we waited, it may have been used, or started again
+                    await self._end_by("stop")
+        if self._is_at_rest(resting):
+            async with self._lock:
+                if self._is_at_rest(resting):
+                    await self._delete()
 
+    def _is_unused(self) -> bool:
+        stop_after = self.info.stop_after
+        return self.state == "started" and stop_after is not None and self.idle_seconds >= stop_after
 
-def strays(seen: Sequence[Seen], keeper: int | None, home: str) -> list[Seen]:
-    """Those that have left their parents and emptied their environment, but still are in their space's home.
-
-    Whatever is orphaned below an engine becomes its keeper's child. One that has changed its directory, too, is found no more,
-    and ends with the engine.
-    """
-    home = os.path.realpath(home)
-
-    def is_in_home(one: Seen) -> bool:
-        try:
-            directory = os.readlink(f"/proc/{one.pid}/cwd")
-        except OSError:
-            return False
-        return directory == home or directory.startswith(f"{home}/")
-
-    return with_descendants(seen, lambda one: one.parent == keeper and one.session_id is None and is_in_home(one))
-
-
-def remove_home(home: str) -> None:
-    """All of it, also what is below directories that are read-only, as caches of packages are. What is another user's stays."""
-    if os.path.islink(home):  # made by what ran in it: where it leads is nothing of ours
-        with suppress(OSError):
-            os.unlink(home)
-        return
-    shutil.rmtree(home, ignore_errors=True)
-    if os.path.isdir(home):
-        open_up(home)
-        for directory, names, _ in os.walk(home):
-            for name in names:
-                open_up(os.path.join(directory, name))
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def open_up(directory: str) -> None:
-    with suppress(OSError):
-        if not os.path.islink(directory):
-            os.chmod(directory, 0o700)
+    def _is_at_rest(self, resting: tuple[SpaceState, ...]) -> bool:
+        delete_after = self.info.delete_after
+        return self.state in resting and delete_after is not None and time.time() - self.info.changed_at >= delete_after

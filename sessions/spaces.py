@@ -19,10 +19,12 @@ import trio
 from .arguments import check_env, check_labels
 from .engine import Engine, storage
 from .errors import Invalid, NotFound, SessionsError
+from .lifecycle import SpaceState
 from .models import SpaceInfo
 from .space import BASE as BASE
+from .space import RESTING
 from .space import Space as Space
-from .space import remove_home
+from .space_homes import remove_home
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks for spaces whose time is over."""
@@ -36,6 +38,8 @@ class Spaces:
         self.table = engine.workshop.catalog.spaces()
         self.looks: dict[str, Callable[[Space], Awaitable[None]]] = {}
         """What else a door wants done at each look at one of its spaces, by door."""
+        self.resting: dict[str, tuple[SpaceState, ...]] = {}
+        """In which states the time of ``delete_after`` runs, by door; for others see `RESTING`."""
         self._spaces: dict[str, Space] = {info.id: self._space(info) for info in self.table.list()}
 
     def _space(self, info: SpaceInfo) -> Space:
@@ -108,7 +112,7 @@ class Spaces:
 
     async def _look(self, space: Space) -> None:
         with suppress(SessionsError):  # somebody else was faster, or the disk is full: there is a next look
-            await space.look()
+            await space.look(self.resting.get(space.info.door, RESTING))
             if space.info.door in self.looks:
                 await self.looks[space.info.door](space)
 

@@ -29,6 +29,11 @@ SHELL_GRACE_SECONDS: Final = 2.0
 """What a shell gets on top of the grace, once all its children have been killed."""
 REPORTER_ROUNDS: Final = 3
 """How often a background command's reporter is asked to go on, once a second, before it is killed, too."""
+BIRTH_SECONDS: Final = 5.0
+"""For a shell to fork a background command, and for the fork to tell that it has started: a few ms, on a busy machine more. Who
+was stopped on the way is continued within two seconds."""
+REPORTER_TURNS: Final = 4
+"""Each so many looks, a command is looked at that has left somebody behind, maybe, who holds its stderr."""
 LOOK_SECONDS: Final = 0.02
 """Between two looks at processes that have been told to end; doubled each time, up to a quarter of a second."""
 
@@ -46,7 +51,10 @@ class Census:
         async with self._lock:
             if self._began <= asked:
                 self._began = trio.current_time()
-                self._seen = await trio.to_thread.run_sync(processes.snapshot)
+                try:
+                    self._seen = await trio.to_thread.run_sync(processes.snapshot)
+                except RuntimeError:  # there may be no more threads, which is why somebody is to be ended
+                    self._seen = processes.snapshot()
             return self._seen
 
 
@@ -138,12 +146,12 @@ async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -
             await command.over.wait()
 
 
-async def await_birth(command: RunningCommand, patience: float) -> None:
+async def await_birth(command: RunningCommand) -> None:
     """Wait until a shell has forked a background command that it was told to start, or until that has ended without.
 
-    A shell that was stopped would never do so: it is continued, and after `patience` seconds killed.
+    A shell that was stopped would never do so: it is continued, and after `BIRTH_SECONDS` killed.
     """
-    deadline = trio.current_time() + patience
+    deadline = trio.current_time() + BIRTH_SECONDS
     while command.leader is None and not command.is_over:
         assert command.shell is not None
         if trio.current_time() < deadline:
@@ -155,11 +163,12 @@ async def await_birth(command: RunningCommand, patience: float) -> None:
 
 
 async def stop_beside(command: RunningCommand, census: Census, grace: float) -> None:
-    await await_birth(command, grace + SHELL_GRACE_SECONDS)
-    with trio.move_on_after(grace):
-        command.sent_signal = command.end_signal
-        await send(command, census, command.end_signal)
-        await command.over.wait()
+    await await_birth(command)
+    if grace:
+        with trio.move_on_after(grace):
+            command.sent_signal = command.end_signal
+            await send(command, census, command.end_signal)
+            await command.over.wait()
     rounds = 0
     while not command.is_over:
         command.sent_signal = signal.SIGKILL
@@ -173,16 +182,30 @@ async def stop_beside(command: RunningCommand, census: Census, grace: float) -> 
             await command.over.wait()
 
 
-def continue_reporters(commands: Iterable[RunningCommand]) -> None:
-    """Continue who reports for commands that have ended: one that stopped its reporter would seem to run for ever."""
+def continue_reporters(commands: Iterable[RunningCommand], look: int) -> None:
+    """Continue who reports for commands that have ended: one that stopped its reporter would seem to run for ever.
+
+    `look` counts the looks. Cheap for a thousand that run: those whose stderr has not come to its end take turns.
+    """
     for command in commands:
-        # Cheap for a thousand that run: only those whose stderr has come to its end are looked at.
-        if command.leader is None or command.is_over or STDERR in command.pipes:
+        if command.leader is None or command.is_over:
+            continue
+        if STDERR in command.pipes and (command.number - look) % REPORTER_TURNS:
             continue
         if processes.is_zombie(command.leader) and (
             reporter := processes.reporter_of(command.leader, command.session_id)
         ):
             processes.send_to(reporter, signal.SIGCONT)
+
+
+async def continue_forked(shell: int, keeper: int | None, census: Census) -> None:
+    """Continue who reports for background commands of this shell: one that was stopped before it had told of the start."""
+    orphans = [
+        seen
+        for seen in await census.take()
+        if seen.unix_session == shell and seen.parent == keeper and seen.command_id is None
+    ]
+    processes.send([seen for seen in orphans if processes.is_stopped(seen.pid)], signal.SIGCONT)
 
 
 async def send(command: RunningCommand, census: Census, number: int) -> None:

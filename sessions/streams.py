@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import trio
 
 from .archive import Archive
-from .arguments import check_count, check_stream
+from .arguments import check_count, check_stream, not_opened
 from .callbacks import Callback as Callback
 from .callbacks import Callbacks as Callbacks
 from .following import POLL_SECONDS, Follower
@@ -43,8 +43,10 @@ class RecordStream:
         self._callbacks = callbacks
         self._at_end = at_end
         self._follower = Follower(stream, late)
+        self._opened = False
 
     async def __aenter__(self) -> Self:
+        self._opened = True
         if self._after is not None:
             self._callbacks.begin_after(partial(read_before, self._archive))
         if isinstance(self._target, str):
@@ -62,6 +64,8 @@ class RecordStream:
         return self
 
     async def __anext__(self) -> Record:
+        if not self._opened:
+            raise not_opened()
         while (item := await self._follower.next()) is not None:
             if item[1] is not None:
                 await self._callbacks.feed(item[1])
@@ -97,8 +101,10 @@ class MergedStream:
             check_count(f"after[{session_id!r}]", seq, -1)
         self._commands: Mapping[str, Command] = {command.id: command for command in commands}
         self._follower = Follower(stream, late)
+        self._opened = False
 
     async def __aenter__(self) -> Self:
+        self._opened = True
         by_session: dict[tuple[Archive, str], list[CommandInfo]] = {}
         for command in self._commands.values():
             by_session.setdefault((command.archive, command.session_id), []).append(command.info)
@@ -115,6 +121,8 @@ class MergedStream:
         return self
 
     async def __anext__(self) -> tuple[Command, Record]:
+        if not self._opened:
+            raise not_opened()
         while (item := await self._follower.next()) is not None:
             command_id, record = item
             if record is not None:
@@ -132,8 +140,10 @@ class EventStream:
         """The seq behind which it goes on."""
         self._items: deque[Event] = deque()
         self._bell = trio.Event()
+        self._opened = False
 
     async def __aenter__(self) -> Self:
+        self._opened = True
         self._catalog.listeners.add(self._ring)
         self.position = self._catalog.last_event() if self._after is None else self._after
         return self
@@ -151,6 +161,8 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event:
+        if not self._opened:
+            raise not_opened()
         if not self._items:
             await trio.lowlevel.checkpoint()
         while not self._items:

@@ -13,6 +13,7 @@ import anyio
 import httpx
 from httpx_sse import ServerSentEvent
 
+from ..arguments import not_opened
 from ..errors import Broken, SessionsError
 from .answers import ServerCloses, read_error
 from .calls import Call
@@ -91,7 +92,8 @@ class Feed:
 
     async def _read(self) -> list[ServerSentEvent]:
         """The events in what comes next, if one ends there."""
-        assert self._chunks is not None, "open() first"
+        if self._chunks is None:
+            raise not_opened()
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise Gone(failure) if isinstance(failure, ServerCloses) else failure

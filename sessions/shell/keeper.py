@@ -61,6 +61,7 @@ class Keeper:
         file.write_text(json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd, "terminal": terminal}))
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._waiting[number] = send, on_exit
+        self.proceed()
         try:
             message = json.dumps({"spawn": number, "file": str(file)}).encode()
             async with self._sending:
@@ -79,6 +80,11 @@ class Keeper:
             raise OSError(answer["error"])
         pid: int = answer["pid"]
         return pid
+
+    def proceed(self) -> None:
+        """Continue the keeper, if a command has stopped it: it would start no shell, and tell of no shell's end."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def expect(self, pid: int, on_exit: Callable[[int], None]) -> None:
         """Call `on_exit` with the exit code should this process be orphaned and end."""
@@ -172,7 +178,11 @@ class Keeper:
         ended = False
         while not ended:
             process.send_signal(signal.SIGCONT)  # a command may have stopped it, and may do so again
-            ended = await trio.to_thread.run_sync(wait_a_second, process)
+            try:
+                ended = await trio.to_thread.run_sync(wait_a_second, process)
+            except RuntimeError:  # there may be no more threads
+                await trio.sleep(0.01)
+                ended = process.poll() is not None
 
 
 def wait_a_second(process: subprocess.Popen[bytes]) -> bool:

@@ -6,6 +6,7 @@ which pipes are ready, and a plain function is called for each.
 
 from __future__ import annotations
 
+import contextlib
 import select
 from collections.abc import Callable
 from typing import Final
@@ -23,12 +24,18 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._resting_epoll = select.epoll()
+        self._resting: set[int] = set()
         self._callbacks: dict[int, Callable[[], object]] = {}
         self._forgotten: set[int] = set()
         """In this round. What is still reported for them is not meant for a new pipe that has got the same number."""
 
     def watch(self, descriptor: int, callback: Callable[[], object], events: int = READABLE) -> None:
         """Call `callback` each time that `descriptor` is ready, until `forget`. It must not block."""
+        if descriptor in self._resting:
+            self._resting.discard(descriptor)
+            with contextlib.suppress(FileNotFoundError):  # that one was closed, and this is another
+                self._resting_epoll.unregister(descriptor)
         self._epoll.register(descriptor, events)
         self._callbacks[descriptor] = callback
 
@@ -37,6 +44,12 @@ class Poller:
         self._epoll.unregister(descriptor)
         del self._callbacks[descriptor]
         self._forgotten.add(descriptor)
+
+    def rest(self, descriptor: int) -> None:
+        """Like `forget`, but for a while: should `descriptor` become ready until it is watched again, `ready` tells its place."""
+        self.forget(descriptor)
+        self._resting_epoll.register(descriptor, READABLE)
+        self._resting.add(descriptor)
 
     async def run(self) -> None:
         descriptor = self._epoll.fileno()
@@ -52,8 +65,12 @@ class Poller:
                 self._callbacks[ready]()
 
     def ready(self) -> list[int]:
-        """Who is ready now, in the order in which they became so."""
-        return [descriptor for descriptor, _ in self._epoll.poll(0, max(1, len(self._callbacks)))]
+        """Who is ready now, in the order in which they became so; those that rest for themselves."""
+        events = self._epoll.poll(0, max(1, len(self._callbacks)))
+        if self._resting:
+            events += self._resting_epoll.poll(0, len(self._resting))
+        return [descriptor for descriptor, _ in events]
 
     def close(self) -> None:
         self._epoll.close()
+        self._resting_epoll.close()

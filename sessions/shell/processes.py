@@ -184,6 +184,11 @@ def is_zombie(pid: int) -> bool:
     return state_of(pid) == b"Z"
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped a process."""
+    return state_of(pid) == b"T"
+
+
 def runs(pid: int) -> bool:
     """Whether a process still does something by itself, for a signal to stop takes a moment.
 

@@ -13,9 +13,9 @@ Two lines, because an interrupt makes an interactive shell drop the line that it
 because then any text is allowed (heredocs, ``return``, no length limit) and syntax errors are just exit codes.
 
 A background command is sourced by a fork of the shell. The fork's parent, the reporter, is itself orphaned at once, so
-that the shell's ``jobs``, ``wait`` and ``$!`` never see it. Until the reporter has told that the command has started, it holds the
-FIFO of its stderr open (not in zsh): if that comes to its end before, the reporter has died and nothing more will be told. A
-command that has started holds it in any shell.
+that the shell's ``jobs``, ``wait`` and ``$!`` never see it. Until the reporter has forked the command, it holds the FIFO of its
+stderr open (not in zsh), and the command inherits that: if it comes to its end before the start is reported, the reporter has
+died and nothing more will be told. A command that has started holds it in any shell.
 
 A *report* is one line ``kind number value`` on the shell's report FIFO, which is opened by path, for reading *and* writing: so
 there is no descriptor that a user's ``exec 9>`` could break or a child could inherit, and nobody hangs once the engine is
@@ -60,8 +60,8 @@ class Dialect:
     """True if an interrupt makes the shell throw away control lines that it has read already."""
     hides_interrupt: bool
     """True if it reports 0 for a loop of its own that was interrupted."""
-    reporter_holds_stderr: bool
-    """False where a reporter lets DEBUG traps write to its stdout, by which it would hold a command's stderr open."""
+    holds_by: str | None
+    """The descriptor by which a reporter holds its command's stderr open, as a redirection begins; None where it doesn't."""
 
 
 BASH: Final = Dialect(
@@ -73,7 +73,7 @@ BASH: Final = Dialect(
     own_group=True,
     resends_report=False,
     hides_interrupt=False,
-    reporter_holds_stderr=True,
+    holds_by="{__sessions_held}",  # one of its own above 9: DEBUG traps write to stdout, ``set -x`` to stderr
 )
 SH: Final = Dialect(
     name="sh",
@@ -84,7 +84,7 @@ SH: Final = Dialect(
     own_group=False,
     resends_report=True,
     hides_interrupt=False,
-    reporter_holds_stderr=True,
+    holds_by="",  # stdout, to which nothing is written
 )
 ZSH: Final = Dialect(
     name="zsh",
@@ -96,7 +96,7 @@ ZSH: Final = Dialect(
     own_group=False,
     resends_report=False,
     hides_interrupt=True,
-    reporter_holds_stderr=False,
+    holds_by=None,  # it runs the command in its foreground, and could not let go
 )
 DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (BASH, SH, ZSH)}
 
@@ -225,9 +225,9 @@ class Writer:
     def background(self, request: Request, status: int) -> str:
         """Starts file ``7b`` beside the shell. `status` is what ``$?`` was and shall stay."""
         word, number = self.dialect.word, request.number
-        held = f"{self.directory}/{number}e" if self.dialect.reporter_holds_stderr else "/dev/null"
+        hold = f" {self.dialect.holds_by}>{self.directory}/{number}e" if self.dialect.holds_by is not None else ""
         return (
-            f"( {word} . {self.directory}/{number}b ) </dev/null >{held} 2>/dev/null\n"
+            f"( {word} . {self.directory}/{number}b ) </dev/null >/dev/null 2>/dev/null{hold}\n"
             f'{self._report} b {number} "$?" {status}\n'
         )
 
@@ -242,6 +242,8 @@ class Writer:
         if status:
             steps.append(f"{self._report} - - {status}")
         source = f"{word} . {path} >{path}o 2>{path}e"
+        if self.dialect.holds_by:
+            source += f" {self.dialect.holds_by}>&-"
         steps.append(f"{{ {tell} o 0 {to}; {source}; }} <{path}i" if request.stdin else f"{source} </dev/null")
         job = "\n".join(steps)
         if self.dialect.name == "zsh":
@@ -260,7 +262,8 @@ class Writer:
         exec_ = "\\builtin unset -f exec; \\exec" if self.dialect.own_group else f"{word} exec"
         return (
             f"{monitor}{{\n{monitor}{{\n{quiet}{job}\n}} &\n"
-            f'{tell} s "$!" {to}\n{exec_} >/dev/null\n'
+            # In this order: a command that stops its reporter must not have it hold on.
+            f'{exec_} {self.dialect.holds_by}>&-\n{tell} s "$!" {to}\n'
             f'{word} wait "$!" && {tell} e 0 {to} || {tell} e "$?" {to}\n'
             f"}} &\n"
         )

@@ -15,7 +15,7 @@ from ..errors import Broken
 from .keeper import Keeper
 from .pipes import ControlPipe
 from .poller import Poller
-from .processes import COMMAND_MARK, SESSION_MARK, Seen, send
+from .processes import COMMAND_MARK, SESSION_MARK, Seen, is_stopped, send
 from .script import Dialect, Report, Request, Writer, parse_reports
 
 READY_SECONDS = 30.0
@@ -164,7 +164,8 @@ class Shell:
 
     def is_idle(self) -> bool:
         """Whether it waits for its next control line, and none is on the way."""
-        return self._control is not None and self._control.is_awaited_by(self.pid)
+        # One that was stopped as it had read a line seems to be reading still.
+        return self._control is not None and not is_stopped(self.pid) and self._control.is_awaited_by(self.pid)
 
     def path(self, number: int) -> str:
         """Where the files of command `number` begin."""

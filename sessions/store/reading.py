@@ -233,6 +233,18 @@ def join(spans: list[Span]) -> Iterator[tuple[int, int]]:
         yield begin, end
 
 
+def narrow(
+    reader: TranscriptReader, first: int, stop: int, after: int | None, since: float | None, until: float | None
+) -> tuple[int, int]:
+    """Which of the records ``[first, stop)`` lie behind a record and between two times."""
+    start = first if after is None else max(first, after + 1)
+    if since is not None:
+        start = reader.first_since(to_ns(since), start, stop)
+    if until is not None:
+        stop = reader.first_since(to_ns(until) + 1, start, stop)
+    return start, stop
+
+
 def select(
     reader: TranscriptReader,
     number: int | None,
@@ -245,11 +257,7 @@ def select(
     until: float | None = None,
 ) -> Iterator[Span]:
     """The spans with bytes of command `number` (None: of all) among records ``[first, stop)`` that fit."""
-    start = first if after is None else max(first, after + 1)
-    if since is not None:
-        start = reader.first_since(to_ns(since), start, stop)
-    if until is not None:
-        stop = reader.first_since(to_ns(until) + 1, start, stop)
+    start, stop = narrow(reader, first, stop, after, since, until)
     kind = KIND_OF[stream] if stream else None
     return (
         span

@@ -220,6 +220,7 @@ async def alone() -> None:
     with trio.fail_after(AT_ONCE_SECONDS):
         while len(descendants()) > 2:
             await trio.sleep(0.01)
+    await trio.testing.wait_all_tasks_blocked()  # the ends of the pipes that they held have been seen
 
 
 async def test_shells_that_end_and_restart_leave_nothing(engine: sessions.Engine, run_directory: Path) -> None:

@@ -221,6 +221,35 @@ async def test_what_was_never_written_down_is_found_by_the_next_engine(
         await engine.create_session("test")
 
 
+async def test_whoever_waits_for_what_was_never_written_down_is_told(
+    disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.closing.STALL_SECONDS", 0.5)
+    data, _ = data_file(tmp_path, "data", 8 * MEBIBYTE)
+    with trio.fail_after(30):
+        async with trio.open_nursery() as outside:
+
+            async def wait(command: sessions.Command) -> None:
+                assert (await command.wait()).reason == "lost"
+
+            async def wait_for(command: sessions.Command) -> None:
+                with pytest.raises(sessions.EndedFirst, match=r"ended \(lost"):
+                    await command.wait_for("never")
+
+            async def follow(command: sessions.Command) -> None:
+                with pytest.raises(sessions.Closed, match="engine is closed"):
+                    await command.follow()
+
+            async with sessions.open_engine(disk.root, limits=sessions.Limits(kill_grace_seconds=0.5)) as engine:
+                session = await engine.create_session("test")
+                disk.fill(but=MEBIBYTE)
+                command = await session.run_async(f"cat {data}")
+                for verb in (wait, wait_for, follow):
+                    outside.start_soon(verb, command)
+                await until_state(session, "stalled")
+    disk.free()
+
+
 async def test_an_engine_is_not_opened_on_a_full_disk(disk: Disk, root: Path) -> None:
     disk.fill()
     with trio.fail_after(10), pytest.raises(sessions.Broken, match="space"):

@@ -29,7 +29,7 @@ LASTING = [
     "yes",
 ]
 LEAVING = ["sleep 600 &", "(setsid sleep 600 &)", "nohup sleep 600 >/dev/null 2>&1 &", "trap 'sleep 0.05' EXIT"]
-FATAL = ["exit 3", "exec true", "kill -9 $$", "kill -9 $PPID", "set -e; false", "kill -STOP $$"]
+FATAL = ["exit 3", "exec true", "kill -9 $$", "kill -9 $PPID", "set -e; false", "kill -STOP $$", "kill -STOP $PPID"]
 GRACE_SECONDS = 0.2
 EXPECTED = {"echo hi": b"hi\n", "seq 2000": b"".join(b"%d\n" % number for number in range(1, 2001))}
 

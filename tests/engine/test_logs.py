@@ -79,17 +79,17 @@ class Model:
         size = sum(len(record.data) for record in self.records)
         times = [record.time for record in self.records]
         seqs = [record.seq for record in self.records]
-        if chosen.random() < 0.3:
-            question: dict[str, float | str] = {"tail": chosen.choice([0, 1, 2, 3, 10, 50, 10_000])}
-        else:
-            options: dict[str, float] = {
-                "since": chosen.choice(times) + chosen.choice([0, 0, 1e-6, -1e-6, 1e6, -1e6]),
-                "until": chosen.choice(times) + chosen.choice([0, 0, 1e-6, -1e-6, 1e6, -1e6]),
-                "after": chosen.choice(seqs) + chosen.choice([0, 0, 1, -1]),
-                "start": chosen.choice([0, 1, size // 3, size - 1, size, size + 10, chosen.randrange(size)]),
-                "stop": chosen.choice([0, 1, size // 3, size - 1, size, size + 10, chosen.randrange(size)]),
-            }
-            question = {name: value for name, value in options.items() if chosen.random() < 0.4}
+        options: dict[str, float] = {
+            "since": chosen.choice(times) + chosen.choice([0, 0, 1e-6, -1e-6, 1e6, -1e6]),
+            "until": chosen.choice(times) + chosen.choice([0, 0, 1e-6, -1e-6, 1e6, -1e6]),
+            "after": chosen.choice(seqs) + chosen.choice([0, 0, 1, -1]),
+            "start": chosen.choice([0, 1, size // 3, size - 1, size, size + 10, chosen.randrange(size)]),
+            "stop": chosen.choice([0, 1, size // 3, size - 1, size, size + 10, chosen.randrange(size)]),
+        }
+        question: dict[str, float | str] = {name: value for name, value in options.items() if chosen.random() < 0.4}
+        if chosen.random() < 0.4:
+            question = {name: value for name, value in question.items() if name not in ("start", "stop")}
+            question["tail"] = chosen.choice([0, 1, 2, 3, 10, 50, 10_000])
         if chosen.random() < 0.4:
             question["stream"] = chosen.choice(["stdout", "stderr"])
         return question
@@ -277,9 +277,8 @@ SENSELESS: list[dict[str, object]] = [
     {"stream": 1},
     {"after": "5"},
     {"after": 1.5},
-    {"tail": 1, "since": 0.0},
-    {"tail": 1, "after": 0},
     {"tail": 1, "start": 0},
+    {"tail": 1, "stop": 5},
 ]
 
 

@@ -5,6 +5,7 @@ Between two reads of an engine only the order of the first writes is known: a pi
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -15,9 +16,12 @@ import trio
 from conftest import SHELLS
 
 import sessions
+from sessions import recorder
 from sessions.shell.pipes import OutputPipe
 from sessions.shell.poller import Poller
+from sessions.store.transcript import Transcript
 
+PATIENCE_SECONDS = 20
 TEXTS = {"stdout first": "echo out; echo err >&2", "stderr first": "echo err >&2; echo out"}
 EXPECTED = {"stdout first": b"out\nerr\n", "stderr first": b"err\nout\n"}
 
@@ -70,6 +74,28 @@ async def test_an_engine_that_was_busy_all_the_time(
         time.sleep(0.001)  # noqa: ASYNC251 (nothing else runs meanwhile: that is the point)
     await command.wait()
     assert (await command.logs()).output == EXPECTED[first]
+
+
+@pytest.mark.parametrize("first", TEXTS)
+async def test_a_disk_that_could_not_be_written_meanwhile(
+    session: sessions.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(recorder, "RETRY_SECONDS", 0.05)
+    text = f"echo begin; until [ -e stalled ]; do sleep 0.01; done; {TEXTS[first]}; : > written"
+    with monkeypatch.context() as patched:
+        patched.setattr(Transcript, "append", full)
+        command = await session.run_async(text, cwd=tmp_path)
+        with trio.fail_after(PATIENCE_SECONDS):
+            while session.state != "stalled":
+                await trio.sleep(0.01)
+            (tmp_path / "stalled").touch()
+            while not (tmp_path / "written").exists():
+                await trio.sleep(0.01)
+    await command.wait()
+    assert (await command.logs()).output == b"begin\n" + EXPECTED[first]
 
 
 @pytest.mark.parametrize("first", TEXTS)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import pytest
 import trio
 from conftest import SHELLS
@@ -46,6 +49,25 @@ async def test_a_command_that_stops_its_reporter_and_ends_is_over(session: sessi
         for command in commands:
             await command.wait()
             assert (command.reason, command.exit_code) in (("exit", 3), ("shell_died", None))
+
+
+async def test_a_reporter_that_has_told_of_the_start_holds_no_pipe(session: sessions.Session, tmp_path: Path) -> None:
+    """Stopped by its command then, it would hide the end of that, for nobody would see the end of the pipe."""
+    held = tmp_path / "held"
+    look = f"case $told,$BASH_COMMAND in 1,*) told=; readlink /proc/$BASHPID/fd/* >{held} ;; *' s '*) told=1 ;; esac"
+    await session.run(f"set -T; trap {shlex.quote(look)} DEBUG")
+    command = await session.run_async("exit 3")
+    with trio.fail_after(PATIENCE_SECONDS):
+        await command.wait()
+    assert set(held.read_text().split()) == {"/dev/null"}
+
+
+@pytest.mark.parametrize("trap", ["DEBUG", "RETURN"])
+async def test_traps_that_a_reporter_inherits_write_nothing_into_the_log(session: sessions.Session, trap: str) -> None:
+    await session.run(f"set -T; trap 'echo trapped' {trap}")
+    command = await session.run_async("echo err >&2", env={"A": "1"}, cwd="/usr", stdin=True)
+    await command.wait()
+    assert (await command.logs()).stderr == b"err\n"
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -112,26 +112,6 @@ async def test_a_deleted_space_leaves_its_history_and_nothing_else(
     await spaces.create("door", "four", name="one")  # its name is free
 
 
-async def test_a_paused_space_stands_still(space: Space) -> None:
-    session = await space.create_session("s")
-    command = await session.run_async("echo on; while :; do echo tick; sleep 0.01; done")
-    await command.wait_for("tick", timeout=30)
-    await space.pause()
-    states = {process.status() for process in leftovers({session.id})}
-    assert states == {psutil.STATUS_STOPPED}
-    with pytest.raises(sessions.Conflict, match="paused"), space.use():
-        pass
-    size = command.size_bytes
-    await trio.testing.wait_all_tasks_blocked(0.2)
-    assert command.size_bytes == size
-    await space.resume()
-    async with command.follow(after=command.info.last_seq) as records:
-        async for record in records:
-            assert b"tick" in record.data
-            break
-    await command.kill()
-
-
 async def test_who_has_hidden_in_a_space_is_found(spaces: Spaces, space: Space) -> None:
     """By a session of its own, two forks and an empty environment; one of another space's stays."""
     pids = []
@@ -157,14 +137,6 @@ async def test_who_has_hidden_in_a_space_is_found(spaces: Spaces, space: Space) 
     assert other.status() == psutil.STATUS_SLEEPING
 
 
-async def test_a_paused_space_can_be_deleted(space: Space) -> None:
-    session = await space.create_session("s")
-    await session.run_async("sleep 600")
-    await space.pause()
-    await space.delete()
-    assert leftovers({session.id}) == []
-
-
 async def test_spaces_outlive_their_server(root: Path) -> None:
     async with sessions.open_engine(root) as engine, open_spaces(engine) as spaces:
         space = await spaces.create("door", "one", facts={"size": 3})
@@ -175,28 +147,6 @@ async def test_spaces_outlive_their_server(root: Path) -> None:
         assert (space.state, space.info.facts) == ("started", {"size": 3})
         session = await space.create_session("s")
         assert (await session.run("cat file")).stdout == "here\n"
-
-
-async def test_an_unused_space_is_stopped_then_deleted(spaces: Spaces) -> None:
-    space = await spaces.create("door", "brief", stop_after=0.01, delete_after=0.01)
-    with trio.fail_after(30), space.use():
-        session = await space.create_session("s")
-        assert space.state == "started"
-    with trio.fail_after(30):
-        while Path(space.info.home).exists():
-            await trio.sleep(0.05)
-    assert (space.state, session.state) == ("destroyed", "closed")
-
-
-async def test_a_stopped_space_has_no_sessions_and_can_be_started(space: Space) -> None:
-    session = await space.create_session("s")
-    await session.run("echo here >file")
-    await space.stop()
-    assert (session.state, space.sessions) == ("closed", {})
-    await space.start()
-    assert (await (await space.create_session("s")).run("cat file")).stdout == "here\n"
-    with pytest.raises(sessions.Conflict, match="started"):
-        await space.start()
 
 
 async def test_a_process_that_kills_its_shell_kills_no_other(space: Space) -> None:
@@ -213,36 +163,6 @@ async def test_a_process_that_kills_its_shell_kills_no_other(space: Space) -> No
     await space.delete()
     assert leftovers({base.id}) == []
     assert other.state == "finished"
-
-
-@pytest.mark.parametrize("end", ["stop", "pause", "delete"])
-async def test_nothing_is_opened_in_a_space_that_is_about_to_rest(
-    engine: sessions.Engine, space: Space, end: str
-) -> None:
-    """Whoever had begun to wait while it was started would open it behind its end, where nobody looks for it."""
-    session = await space.create_session("s")
-    command = await session.run_async("trap '' TERM; echo on; sleep 600")
-    await command.wait_for("on", timeout=30)
-    refused: list[str] = []
-
-    async def ask(what: str) -> None:
-        with pytest.raises(sessions.Conflict, match="start it first"):
-            await {
-                "session": lambda: space.create_session("late"),
-                "terminal": lambda: space.create_terminal("late"),
-                "process": lambda: space.start_process("sleep 600"),
-            }[what]()
-        refused.append(what)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(getattr(space, end))
-        while space.state == "started":
-            await trio.lowlevel.checkpoint()
-        for what in ("session", "terminal", "process"):
-            nursery.start_soon(ask, what)
-    assert sorted(refused) == ["process", "session", "terminal"]
-    found = await engine.list_sessions(labels={"space": "one"})
-    assert {one.labels["session"] for one in found if one.state == "open"} <= {"s"}
 
 
 async def test_a_space_is_ended_though_its_user_deleted_parts_of_it(engine: sessions.Engine, space: Space) -> None:
@@ -284,7 +204,7 @@ def test_a_home_with_read_only_directories_is_removed() -> None:
     program = """
 import os, sys
 from pathlib import Path
-from sessions.space import remove_home
+from sessions.space_homes import remove_home
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
 home = Path(sys.argv[1])
@@ -300,21 +220,6 @@ assert outside.stat().st_mode & 0o777 == 0o555
         os.chmod(place, 0o777)
         done = subprocess.run([sys.executable, "-c", program, f"{place}/home"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-async def test_a_look_that_fails_ends_nothing(spaces: Spaces, space: Space) -> None:
-    """Of a full disk, say: the next look may do better."""
-    looked = []
-
-    async def look(space: Space) -> None:
-        looked.append(space)
-        if len(looked) == 1:
-            raise sessions.Broken("the disk is full")
-
-    spaces.looks["door"] = look
-    with trio.fail_after(30):
-        while len(looked) < 2:
-            await trio.sleep(0.05)
 
 
 async def test_a_home_that_was_made_a_link_leads_nowhere(space: Space, tmp_path: Path) -> None:

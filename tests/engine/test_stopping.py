@@ -149,6 +149,14 @@ async def test_kill_spares_the_other_commands(engine: sessions.Engine, tmp_path:
     await other.kill(grace=0)
 
 
+async def test_without_a_grace_there_is_no_signal_before_the_last(engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    command = await session.run_async("echo ready; exec sleep 600")
+    await command.wait_for("ready")
+    await command.kill(grace=0)
+    assert (command.reason, command.exit_code) == ("killed", 137)
+
+
 async def test_the_port_of_a_killed_server_is_free(engine: sessions.Engine) -> None:
     session = await engine.create_session()
     listen = (

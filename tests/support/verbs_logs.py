@@ -49,7 +49,7 @@ async def parts_that_can_not_be_are_refused(subject: Subject) -> None:
             {"tail": -1},
             {"tail": "5"},
             {"tail": True},
-            {"tail": 1, "after": 0},
+            {"tail": 1, "start": 0},
             {"since": "today"},
             {"until": float("nan")},
             {"after": -2},
@@ -191,3 +191,21 @@ async def following_many_at_once(subject: Subject) -> None:
             assert [pair async for pair in records] == []
         async with subject.follow_all(commands, stream="stderr") as records:
             assert [pair async for pair in records] == []
+
+
+@check
+async def a_stream_that_was_not_opened_says_so(subject: Subject) -> None:
+    """It would seem to be empty."""
+    if not subject.cancels:
+        return  # blocking streams open themselves
+    async with subject.session() as session:
+        command = (await session.run("echo one")).command
+        for stream in (
+            command.follow(),
+            session.follow(),
+            subject.follow_all([command]),
+            subject.host.watch(after=0),
+        ):
+            with pytest.raises(sessions.Conflict, match="async with"):
+                async for _ in stream:
+                    pass
