@@ -66,16 +66,16 @@ $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 sdks: | $(BIN)/python
 	@$(BIN)/python tests/sdks/install_sdks.py
 
-# Tests of the zsh adapter need zsh; others need util-linux (setsid, prlimit) and mount.
+# Tests of the zsh adapter need zsh, those of Tab fish, too; others need util-linux (setsid, prlimit) and mount.
 tools:
 	@missing=; \
-	for pair in zsh:zsh setsid:util-linux prlimit:util-linux mount:mount; do \
+	for pair in zsh:zsh fish:fish setsid:util-linux prlimit:util-linux mount:mount; do \
 	  command -v "$${pair%%:*}" >/dev/null || missing+=" $${pair##*:}"; \
 	done; \
 	if [[ -n $$missing && $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
 	  echo "installing$$missing"; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing; } >/dev/null || true; \
 	fi; \
-	for tool in zsh setsid prlimit mount; do \
+	for tool in zsh fish setsid prlimit mount; do \
 	  command -v $$tool >/dev/null || echo "!!! $$tool IS NOT INSTALLED: the tests that need it are SKIPPED" >&2; \
 	done

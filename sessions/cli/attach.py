@@ -15,7 +15,7 @@ import click
 from ..errors import Broken, Closed, Invalid
 from .drawing import Modes, from_a_beginning, without_questions
 from .keys import Keys
-from .kinds import pairs, sessions_here
+from .kinds import directories_here, pairs, sessions_here
 from .outcomes import code_of, tell_end
 from .outlets import Outlet, is_terminal, notice, write_all
 from .place import Place, current_directory
@@ -45,7 +45,11 @@ UNKNOWN_SIZE: Final = (24, 80)
 @click.argument("words", nargs=-1, metavar="[COMMAND...]", type=click.UNPROCESSED)
 @click.option("--new", is_flag=True, help="Open it: with COMMAND in it, else with a login shell.")
 @click.option(
-    "-C", "--cwd", metavar="DIRECTORY", help="Of a new one: where it begins; here, if the server is on this machine."
+    "-C",
+    "--cwd",
+    shell_complete=directories_here,
+    metavar="DIRECTORY",
+    help="Of a new one: where it begins; here, if the server is on this machine.",
 )
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="KEY=VALUE", help="Of a new one: a variable.")
 @click.option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .kinds import commands_here, span
+from .kinds import commands_here, signals_here, span
 from .place import Place
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("signal")
-@click.argument("name", metavar="SIGNAL")
+@click.argument("name", metavar="SIGNAL", shell_complete=signals_here)
 @click.argument("commands", nargs=-1, required=True, shell_complete=commands_here)
 @click.pass_obj
 def signal(place: Place, /, name: str, commands: Sequence[str]) -> None:

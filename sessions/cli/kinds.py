@@ -61,5 +61,30 @@ def commands_here(context: click.Context, argument: click.Parameter, incomplete:
     return complete_commands(place_of(context), incomplete)
 
 
+def files_here(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """As ``shell_complete=``: the shell knows files best."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def directories_here(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """As ``shell_complete=``, of which the shell takes care."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def signals_here(context: click.Context, argument: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """As ``shell_complete=``: names of signals, with ``SIG`` in front if one began so."""
+    from signal import Signals
+
+    from click.shell_completion import CompletionItem
+
+    begin = incomplete.upper()
+    names = [one.name if begin.startswith("SIG") else one.name.removeprefix("SIG") for one in Signals]
+    return [CompletionItem(name) for name in names if name.startswith(begin)]
+
+
 def place_of(context: click.Context) -> Place:
     return context.obj if isinstance(context.obj, Place) else Place()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
 from .kinds import commands_here, moment, sessions_here
@@ -68,6 +67,7 @@ def logs(
 async def print_logs(
     place: Place, command: str | None, session: str | None, follow: bool, asked: Selection, rendering: Rendering
 ) -> None:  # fmt: skip
+    from ..selection import Selection
     from .log_pieces import read_pieces
     from .reaching import looking_at, reading_root
 
@@ -80,12 +80,14 @@ async def print_logs(
             tell_losses(records)
             await outlet.write(rendering.feed(records))
 
+        begin = asked.after
+        if follow and (asked.tail is not None or asked.since is not None):
+            # If nothing that is there now is wanted, it begins here. Looked at first: what comes meanwhile is wanted.
+            end = await read_pieces(target, Selection(tail=1, stream=asked.stream), discard)
+            begin = end if begin is None or (end is not None and end > begin) else begin
         last = await read_pieces(target, asked, tell)
         if follow:
-            if last is None and (asked.tail is not None or asked.since is not None):
-                # Nothing that is there now is wanted: begin behind it.
-                last = await read_pieces(target, attrs.evolve(asked, tail=1, since=None, after=None), discard)
-            async with target.follow(after=asked.after if last is None else last, stream=asked.stream) as records:
+            async with target.follow(after=begin if last is None else last, stream=asked.stream) as records:
                 async for record in records:
                     await tell([record])
         await outlet.write(rendering.finish())

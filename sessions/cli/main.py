@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from .outlets import forget_stdout, notice
 from .place import Place
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "Run the server of a root in the foreground"),
@@ -35,6 +38,9 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
 }
 """Each verb's module, and what ``--help`` says of it, which so loads none of them."""
 
+COMPLETION: Final = "_SESSIONS_COMPLETE"
+"""Set where a shell asks what could stand on the line; the name is click's."""
+
 HELP: Final = """Persistent shells whose commands have ids, outcomes and logs.
 
 \b
@@ -52,13 +58,25 @@ def place_options() -> list[click.Parameter]:
         given: dict[str, Any] = {f"given_{option.name}": value} if value else {}
         context.obj = place._replace(**given)
 
+    def complete(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from .kinds import directories_here
+
+        return directories_here(context, option, incomplete)
+
     texts = {
         "root": ("DIRECTORY", "Where all is kept  [$SESSIONS_HOME]"),
         "url": ("URL", "Another server than the root's own: http://HOST:PORT or unix:///PATH  [$SESSIONS_URL]"),
         "token": ("TOKEN", "For a server that wants one; other users see arguments, not variables  [$SESSIONS_TOKEN]"),
     }
     return [
-        click.Option([f"--{name}"], metavar=metavar, help=text, expose_value=False, callback=keep)
+        click.Option(
+            [f"--{name}"],
+            metavar=metavar,
+            help=text,
+            expose_value=False,
+            callback=keep,
+            shell_complete=complete if metavar == "DIRECTORY" else None,
+        )
         for name, (metavar, text) in texts.items()
     ]
 
@@ -120,6 +138,10 @@ cli = Verbs(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say; the exit code."""
     open_standard_streams()
+    if COMPLETION in os.environ:
+        from .joined import register
+
+        register()
     try:
         code = cli.main(arguments, prog_name="sessions", standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .kinds import pairs
+from .kinds import directories_here, pairs
 from .outlets import say
 from .place import Place, current_directory
 from .starting import MARKS, ensure_server
@@ -18,7 +18,11 @@ from .starting import MARKS, ensure_server
 @click.command("new")
 @click.argument("name", required=False)
 @click.option(
-    "-C", "--cwd", metavar="DIRECTORY", help="Where its shell begins; here, if the server is on this machine."
+    "-C",
+    "--cwd",
+    shell_complete=directories_here,
+    metavar="DIRECTORY",
+    help="Where its shell begins; here, if the server is on this machine.",
 )
 @click.option("-e", "--env", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A variable of its shell.")
 @click.option("--inherit-env", is_flag=True, help="All variables of this terminal; else it has the server's.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .kinds import size, span
+from .kinds import files_here, size, span
 from .outlets import notice, say
 from .place import Place
 
@@ -25,15 +25,18 @@ if TYPE_CHECKING:
     metavar="HOST:PORT",
     help="Listen with TCP, too; port 0 is any that is free. A token is needed there.",
 )
-@click.option("--unix", metavar="PATH", help="Where the unix socket is.  [serve.sock in the root]")
+@click.option(
+    "--unix", shell_complete=files_here, metavar="PATH", help="Where the unix socket is.  [serve.sock in the root]"
+)
 @click.option("--no-unix", is_flag=True, help="No unix socket; the other verbs then need --url.")
 @click.option(
     "--token-file",
+    shell_complete=files_here,
     metavar="PATH",
     help="Holds the token for TCP.  [$SESSIONS_TOKEN, else the root's file token, made once]",
 )
-@click.option("--certfile", metavar="PATH", help="Serve TLS with this certificate.")
-@click.option("--keyfile", metavar="PATH", help="The certificate's key.")
+@click.option("--certfile", shell_complete=files_here, metavar="PATH", help="Serve TLS with this certificate.")
+@click.option("--keyfile", shell_complete=files_here, metavar="PATH", help="The certificate's key.")
 @click.option("--insecure", is_flag=True, help="Let other machines connect without TLS: something else encrypts.")
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="A name that clients call this server by.")
 @click.option(

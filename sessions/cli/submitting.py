@@ -10,7 +10,7 @@ import click
 
 from ..errors import Conflict, NotFound
 from ..lifecycle import OPEN_STATES
-from .kinds import pairs, sessions_here, span
+from .kinds import directories_here, pairs, sessions_here, span
 from .outlets import notice
 from .place import Place, current_directory
 
@@ -46,7 +46,13 @@ def submission(function: F) -> F:
         click.option(
             "-l", "--label", "labels", multiple=True, callback=pairs, metavar="KEY=VALUE", help="To find it by."
         ),
-        click.option("-C", "--cwd", metavar="DIRECTORY", help="Where it runs; the shell stays where it is."),
+        click.option(
+            "-C",
+            "--cwd",
+            shell_complete=directories_here,
+            metavar="DIRECTORY",
+            help="Where it runs; the shell stays where it is.",
+        ),
         click.option(
             "-e", "--env", multiple=True, callback=pairs, metavar="KEY=VALUE", help="A variable for this command only."
         ),

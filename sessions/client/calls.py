@@ -125,11 +125,11 @@ def list_sessions(state: str | None, labels: Mapping[str, str] | None) -> Call:
 
 
 def close_session(session_id: str, grace: float | None) -> Call:
-    return Call("POST", session_path(session_id) + "/close", body=grace_body(grace), repeatable=True)
+    return Call("POST", session_path(session_id) + "/close", body=grace_body(grace), repeatable=True, heard=True)
 
 
 def restart_session(session_id: str) -> Call:
-    return Call("POST", session_path(session_id) + "/restart")
+    return Call("POST", session_path(session_id) + "/restart", heard=True)
 
 
 def delete_session(session_id: str) -> Call:
@@ -228,11 +228,12 @@ def wait(command_id: str) -> Call:
 
 def send_input(command_id: str, data: bytes | str) -> Call:
     asked = SendInput(base64=to_base64(check_input(data)))
-    return Call("POST", command_path(command_id) + "/input", body=to_wire(asked))
+    return Call("POST", command_path(command_id) + "/input", body=to_wire(asked), heard=True)
 
 
 def close_input(command_id: str) -> Call:
-    return Call("POST", command_path(command_id) + "/input", body=to_wire(SendInput(close=True)), repeatable=True)
+    body = to_wire(SendInput(close=True))
+    return Call("POST", command_path(command_id) + "/input", body=body, repeatable=True, heard=True)
 
 
 def interrupt(command_id: str) -> Call:
@@ -246,7 +247,7 @@ def send_signal(command_id: str, signal: str | int) -> Call:
 
 
 def kill(command_id: str, grace: float | None) -> Call:
-    return Call("POST", command_path(command_id) + "/kill", body=grace_body(grace), repeatable=True)
+    return Call("POST", command_path(command_id) + "/kill", body=grace_body(grace), repeatable=True, heard=True)
 
 
 def excerpt(command_id: str, max_bytes: int) -> Call:

@@ -28,7 +28,6 @@ LOGGER: Final = logging.getLogger("sessions.server")
 HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
 ]
 SILENCE: Final = b": \n\n"
 """A comment, which every client skips."""

@@ -21,6 +21,11 @@ DRAIN_SECONDS: Final = 2.0
 """How long the rest of a refused body is read. A connection closed over unread bytes is reset, and the answer with it."""
 
 NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+NO_BUFFERING: Final = (b"x-accel-buffering", b"no")
+"""To nginx: pass on each piece at once. Of an answer without a length the pieces are told as they come, if only to show that we live:
+kept back, the first one has not come when the client gives up.
+"""
+NO_BODY: Final = 204
 
 T = TypeVar("T")
 Refuser: TypeAlias = Callable[[Scope, SessionsError], ASGIApp]
@@ -151,6 +156,8 @@ class Exchange:
         if kind.endswith("response.start"):
             self.started = True
             added = [NO_SNIFFING]
+            if message["status"] != NO_BODY and all(name != b"content-length" for name, _ in message["headers"]):
+                added.append(NO_BUFFERING)
             if self._body_comes:
                 added.append((b"connection", b"close"))
             message = {**message, "headers": [*message["headers"], *added]}

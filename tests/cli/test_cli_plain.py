@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from sessions.cli import choosing, outcomes, prefixes, sampling, submitting, text, times
+from sessions.cli import choosing, joined, outcomes, prefixes, sampling, submitting, text, times
 from sessions.cli.outcomes import code_of, code_of_error, describe_end, first_failure, tell_end
 from sessions.cli.place import Place
 from sessions.cli.text import Cell, Column, harmless, lay_out
@@ -33,7 +33,7 @@ def command(number: int = 1, reason: Reason | None = "exit", code: int | None = 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("module", [choosing, outcomes, prefixes, sampling, submitting, text, times])
+@pytest.mark.parametrize("module", [choosing, joined, outcomes, prefixes, sampling, submitting, text, times])
 def test_examples_in_the_code(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
 

@@ -9,9 +9,17 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 from command_line import CommandLine, command_line, read_line
+
+from sessions.cli import log_pieces
+from sessions.cli.logs import print_logs
+from sessions.cli.place import Place
+from sessions.cli.telling import plain_or_stamped
+from sessions.selection import Selection
 
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 
@@ -97,7 +105,11 @@ def test_logs_in_parts(cli: CommandLine, tmp_path: Path) -> None:
     assert [re.fullmatch(rf"{STAMP} (\w+) (\w+)", line).groups() for line in stamped] == [  # type: ignore[union-attr]
         ("stdout", "one"), ("stderr", "two"), ("stdout", "late"), ("stdout", "three"),
     ]  # fmt: skip
-    for wrong in (("logs",), ("logs", "parts", "--session", "parts"), ("logs", "parts", "-n", "1", "--since", "1m")):
+    assert cli.tell("logs", "parts", "-n", "1", "--since", "1h") == "three"
+    assert cli.tell("logs", "parts", "-n", "9", "--since", f"@{between:.6f}") == "late\nthree"
+    assert cli.tell("logs", "parts", "-n", "1", "--until", f"@{between:.6f}", "--stdout") == "one"
+    assert cli.tell("logs", "parts", "-n", "1", "--since", f"@{between:.6f}", "-f") == "three"
+    for wrong in (("logs",), ("logs", "parts", "--session", "parts"), ("logs", "parts", "-f", "--until", "1m")):
         assert cli.call(*wrong).returncode == 2
 
 
@@ -134,6 +146,35 @@ def test_logs_that_go_on(cli: CommandLine, tmp_path: Path) -> None:
     assert all(re.fullmatch(rf"{STAMP} stdout \d", line) for line in told)
     assert [line[-1] for line in told][-1:] == ["5"]
     assert not {"1", "2"} & {line[-1] for line in told}
+
+
+@pytest.mark.parametrize("only_new", [("since",), ("tail",), ("since", "tail")])
+def test_what_comes_between_two_looks_is_not_lost(
+    cli: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    only_new: tuple[str, ...],
+) -> None:
+    """Nothing of what is there is wanted, but what is written while that is found out."""
+    identity = cli.tell("start", "--stdin", "looks", "echo old; read -r line; echo $line")
+    assert read_line(cli.start("follow", identity)) == b"old\n"
+    values = {"since": time.time(), "tail": 5 if "since" in only_new else 0}
+    asked = Selection(**{name: values[name] for name in only_new})  # type: ignore[arg-type]
+    original = log_pieces.read_pieces
+    looks = 0
+
+    async def look(*arguments: Any) -> int | None:
+        nonlocal looks
+        looks += 1
+        found = await original(*arguments)
+        if looks == 1:
+            await trio.to_thread.run_sync(cli.tell, "send", identity, "meanwhile")
+            await trio.to_thread.run_sync(cli.tell, "wait", identity)
+        return found
+
+    monkeypatch.setattr(log_pieces, "read_pieces", look)
+    trio.run(print_logs, Place(str(cli.root)), identity, None, True, asked, plain_or_stamped(False))
+    assert capfd.readouterr().out == "meanwhile\n"
 
 
 def test_many_are_followed_as_lines(cli: CommandLine) -> None:

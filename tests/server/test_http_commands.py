@@ -6,6 +6,7 @@ import base64
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from http_server import Web, open_web
@@ -191,6 +192,62 @@ async def test_input_that_nobody_reads_holds_up_only_who_sends_it(web: Web) -> N
         await web.post(f"/commands/{command_id}/input", {"text": "x" * 4_000_000}, 204)
     assert patience.cancelled_caught
     assert (await web.post(f"/commands/{command_id}/kill", {"grace": 0.2}))["reason"] == "killed"
+
+
+async def test_what_goes_wrong_behind_the_first_sign_of_life(
+    engine: sessions.Engine, session: sessions.Session
+) -> None:
+    """A 200 has begun by then: the error is its body, for our client as for others."""
+    async with open_web(engine, ServerLimits(heartbeat_seconds=0.05)) as web:
+        command_id = await web.start("test", "read -n 1 first; sleep 60", stdin=True)
+        request = web.http.build_request("POST", f"/commands/{command_id}/input", json={"text": "x" * 4_000_000})
+        answer = await web.http.send(request, stream=True)
+        assert answer.status_code == 200
+        async with sessions.connect(f"unix://{web.unix}") as client, trio.open_nursery() as nursery:
+            command = await client.get_command(command_id)
+
+            async def send() -> None:
+                with pytest.raises(sessions.Closed):
+                    await command.send_input("y")
+
+            nursery.start_soon(send)
+            await web.post(f"/commands/{command_id}/kill", {"grace": 0.2})
+        assert json.loads(await answer.aread())["error"]["code"] == "closed"
+        await answer.aclose()
+
+
+async def test_a_kill_goes_on_when_who_asked_for_it_has_left(
+    engine: sessions.Engine, session: sessions.Session
+) -> None:
+    """Also if that is found out while a sign of life is sent."""
+    async with open_web(engine, ServerLimits(heartbeat_seconds=0.02)) as web:
+        command = await session.run_async("trap '' TERM; echo on; while :; do sleep 0.1; done")
+        await command.wait_for("on")
+        request = web.http.build_request("POST", f"/commands/{command.id}/kill", json={"grace": 1})
+        answer = await web.http.send(request, stream=True)
+        assert answer.status_code == 200
+        await answer.aclose()
+        with trio.fail_after(30):
+            await command.wait()
+        assert (command.reason, command.exit_code) == ("killed", 137)
+        assert (await web.get("/health"))["status"] == "ok"
+
+
+async def test_a_server_that_closes_leaves_no_input_waiting(engine: sessions.Engine, session: sessions.Session) -> None:
+    async with trio.open_nursery() as nursery:
+        async with open_web(engine, ServerLimits(heartbeat_seconds=0.05)) as web:
+            command_id = await web.start("test", "read -n 1 first; sleep 60", stdin=True)
+            request = web.http.build_request("POST", f"/commands/{command_id}/input", json={"text": "x" * 4_000_000})
+            other = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(web.unix)))
+            answer = await other.send(request, stream=True)
+            body: list[bytes] = []
+
+            async def read() -> None:
+                body.append(await answer.aread())
+
+            nursery.start_soon(read)
+    assert json.loads(body[0])["error"]["code"] == "closing"
+    await other.aclose()
 
 
 async def test_signals(web: Web) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from http_server import Web
+from http_server import Web, open_web
 from http_server import open_test_web as open_test_web
 
+import sessions
 from sessions.doors.requests import count, flag, number, pairs, read_json, read_query, text
 from sessions.wire import WrongField
 
@@ -105,6 +107,20 @@ async def test_an_error_of_the_engine_has_its_code_and_status(web: Web) -> None:
         error = (await web.post(path, body, status))["error"]
         assert error["code"] == code
         assert set(error) == {"code", "message"}
+
+
+async def test_limits_of_the_engine_are_answers(root: Path) -> None:
+    limits = sessions.Limits(sessions=1, queued_commands=1)
+    async with sessions.open_engine(root, limits=limits) as engine, open_web(engine) as web:
+        await web.post("/sessions", {"name": "test"}, 201)
+        assert (await web.post("/sessions", {}, 429))["error"]["code"] == "busy"
+        asked = {"command": "sleep 60", "run_async": True, "in_shell": True}
+        for _ in range(2):
+            await web.post(RUN, asked, 202)
+        for more in (asked, {"command": "true"}):
+            assert (await web.post(RUN, more, 429))["error"]["code"] == "busy"
+        await web.post("/sessions/test/close", {"grace": 1})
+        await web.post("/sessions", {"name": "next"}, 201)
 
 
 async def test_lone_surrogates_break_nothing(web: Web) -> None:

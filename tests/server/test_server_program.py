@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -220,3 +221,19 @@ async def test_pid_one_leaves_no_zombies(root: Path) -> None:
             assert await program.process.wait() == 0
         assert trio.current_time() - started < 15
     assert "no longer serving" in program.log.read_text()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is NOT INSTALLED")
+@pytest.mark.parametrize("manager", ["--user", "--system"])
+async def test_units_of_the_documentation(tmp_path: Path, manager: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+    units = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
+    (unit,) = (unit for unit in units if ("User=" in unit) == (manager == "--system"))
+    unit = re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", unit)
+    environ = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    for name, wrong in (("sessions.service", ""), ("wrong.service", "NoSuchSetting=1\n")):
+        (tmp_path / name).write_text(unit.replace("[Install]", f"{wrong}[Install]"))
+        asked = ["systemd-analyze", manager, "verify", str(tmp_path / name)]
+        done = await trio.run_process(asked, env=environ, capture_stdout=True, capture_stderr=True, check=False)
+        complaints = [line for line in done.stderr.decode().splitlines() if name in line]
+        assert bool(complaints) == bool(wrong), done.stderr

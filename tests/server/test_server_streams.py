@@ -61,9 +61,15 @@ async def behind_proxy(addresses: Addresses, idle_seconds: float) -> AsyncIterat
 
 
 async def test_heartbeats_keep_what_is_silent_alive(engine: sessions.Engine, session: sessions.Session) -> None:
-    """Three seconds of silence behind a proxy that cuts after one and a half."""
+    """Three seconds of silence behind a proxy that cuts after one and a half; and none of it may be kept back by nginx."""
     async with served(engine, heartbeat_seconds=0.2) as addresses, behind_proxy(addresses, 1.5) as (proxy, outside):
         command = await session.run_async("sleep 3; echo late")
+        deaf = await session.run_async("sleep 3; wc -c", stdin=True)
+        stubborn = "trap '' TERM; echo on; while :; do sleep 0.1; done"
+        killed = await session.run_async(stubborn)
+        closed = await engine.create_session("closed")
+        for one in (killed, await closed.run_async(stubborn)):
+            await one.wait_for("on")
         async with over_tcp(outside, timeout=30) as client, trio.open_nursery() as nursery:
 
             async def follow() -> None:
@@ -83,17 +89,32 @@ async def test_heartbeats_keep_what_is_silent_alive(engine: sessions.Engine, ses
             async def wait() -> None:
                 answer = await client.get(f"/v1/commands/{command.id}/wait")
                 assert answer.json()["state"] == "finished"
+                assert answer.headers["x-accel-buffering"] == "no"
 
             async def run() -> None:
                 answer = await client.post("/v1/sessions/test/commands", json={"command": "sleep 3; echo done"})
                 assert answer.json()["stdout"] == "done\n"
+                assert answer.headers["x-accel-buffering"] == "no"
 
-            for each in (follow, listen, wait, run):
+            async def send_input() -> None:
+                answer = await client.post(f"/v1/commands/{deaf.id}/input", json={"text": "x" * 300_000, "close": True})
+                assert (answer.status_code, answer.json()["id"]) == (200, deaf.id)
+                assert answer.headers["x-accel-buffering"] == "no"
+
+            async def kill() -> None:
+                answer = await client.post(f"/v1/commands/{killed.id}/kill", json={"grace": 3})
+                assert answer.json()["reason"] == "killed"
+
+            async def close() -> None:
+                answer = await client.post("/v1/sessions/closed/close", json={"grace": 3})
+                assert answer.json()["state"] == "closed"
+
+            for each in (follow, listen, wait, run, send_input, kill, close):
                 nursery.start_soon(each)
         assert proxy.cut == 0
         async with await connect(outside) as stream:  # it does cut
             await stream.send_all(get("/v1/health"))
-            await rest_of(stream)
+            assert b"x-accel-buffering" not in await rest_of(stream)
         assert proxy.cut >= 1
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import binascii
+from functools import partial
 from typing import Any, Final
 
 import trio
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ...command import Command
-from ...errors import NotFound, SessionsError
+from ...errors import NotFound
 from ...wire import CommandList, CommandView, Grace, SendInput, SendSignal, WrongField, to_wire, view_command
-from ..open_streams import Streams
-from ..operations import Call, Disconnected, Operation, while_connected
-from ..requests import Parameter, choice, count, error_json, json_response, number, read_base64, text, to_bytes, to_json
+from ..operations import Call, Operation
+from ..requests import Parameter, choice, count, json_response, number, read_base64, text
 from .sessions import LABEL, find_session, label_filter
+from .slow_answers import SlowAnswer
 
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1000
@@ -68,76 +69,31 @@ async def show(call: Call) -> ASGIApp:
     return json_response(view(await find_command(call)))
 
 
-class Waiting:
-    """The command when it is finished, or as it is when the time is over."""
-
-    def __init__(self, streams: Streams, command: Command, timeout: float | None) -> None:
-        self._streams = streams
-        self._command = command
-        self._until = float("inf") if timeout is None else trio.current_time() + timeout
-        self._started = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def say() -> None:
-            if not self._started:
-                self._started = True
-                headers = [(b"content-type", b"application/json")]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b" ", "more_body": True})
-
-        async def wait() -> str:
-            try:
-                await self._streams.wait_aloud(self._command.wait, say, self._until)
-            except SessionsError as error:
-                if self._started:
-                    return error_json(error)
-                raise
-            return to_json(view(self._command))
-
-        try:
-            body = await while_connected(receive, wait)
-        except Disconnected:
-            return
-        if self._started:
-            await send({"type": "http.response.body", "body": to_bytes(body + "\n"), "more_body": False})
-        else:
-            await Response(to_bytes(body + "\n"), media_type="application/json")(scope, receive, send)
-
-
 async def wait(call: Call) -> ASGIApp:
-    return Waiting(call.streams, await find_command(call), call.query["timeout"])
-
-
-class Sending:
-    """Input may have to wait until the command reads it; who asked for that may go before."""
-
-    def __init__(self, command: Command, data: str | bytes | None, close: bool) -> None:
-        self._command = command
-        self._data = data
-        self._close = close
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await while_connected(receive, self._send)
-        except Disconnected:
-            return
-        await Response(status_code=204)(scope, receive, send)
-
-    async def _send(self) -> None:
-        if self._data is not None:
-            await self._command.send_input(self._data)
-        if self._close:
-            await self._command.close_input()
+    """The command when it is finished, or as it is when the time is over."""
+    command = await find_command(call)
+    timeout = call.query["timeout"]
+    until = float("inf") if timeout is None else trio.current_time() + timeout
+    return SlowAnswer(call.streams, command.wait, lambda: view(command), until=until)
 
 
 async def send_input(call: Call) -> ASGIApp:
+    """It may have to wait until the command reads; who asked for that may go before."""
     asked: SendInput = call.body
     if asked.text is not None and asked.base64 is not None:
         raise WrongField("give text or base64, not both", "$.base64")
     if asked.text is None and asked.base64 is None and not asked.close:
         raise WrongField("give text, base64 or close: true", "$")
     data = read_base64(asked.base64, "$.base64") if asked.base64 is not None else asked.text
-    return Sending(await find_command(call), data, asked.close)
+    command = await find_command(call)
+
+    async def send() -> None:
+        if data is not None:
+            await command.send_input(data)
+        if asked.close:
+            await command.close_input()
+
+    return SlowAnswer(call.streams, send, lambda: view(command), empty=True)
 
 
 async def send_signal(call: Call) -> ASGIApp:
@@ -152,7 +108,8 @@ async def interrupt(call: Call) -> ASGIApp:
 
 
 async def kill(call: Call) -> ASGIApp:
-    return json_response(view(await (await find_command(call)).kill(call.body.grace)))
+    command = await find_command(call)
+    return SlowAnswer(call.streams, partial(command.kill, call.body.grace), lambda: view(command), insist=True)
 
 
 def encode(data: bytes, encoding: str | None) -> str:
@@ -208,6 +165,7 @@ def operations_on(path: str) -> list[Operation]:
             answer=send_input,
             body=SendInput,
             status=204,
+            also={200: CommandView},
         ),
         Operation(
             method="POST",

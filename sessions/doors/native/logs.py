@@ -282,7 +282,7 @@ LOGS_SCHEMA: Final = {
 
 LOGS_QUERY: Final[dict[str, Parameter]] = {
     "format": choice("The form of the answer; goes before the header Accept.", *MEDIA),
-    "tail": count("Only the last so many lines. Goes with `stream` only.", 0, 1_000_000),
+    "tail": count("Only the last so many lines. Does not go with `start` and `stop`.", 0, 1_000_000),
     "since": number("Only what was read at this time or later (Unix seconds)."),
     "until": number("Only what was read at this time or earlier."),
     "after": count("Only what comes behind the record with this seq.", -1),

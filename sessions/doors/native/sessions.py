@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -11,6 +13,7 @@ from ...session import Session
 from ...wire import CreateSession, Grace, SessionList, WrongField
 from ..operations import Call, Operation
 from ..requests import choice, json_response, pairs
+from .slow_answers import SlowAnswer
 
 
 def label_filter(given: list[tuple[str, str]]) -> dict[str, str]:
@@ -43,14 +46,12 @@ async def show(call: Call) -> ASGIApp:
 
 async def restart(call: Call) -> ASGIApp:
     session = await find_session(call)
-    await session.restart()
-    return json_response(session.info)
+    return SlowAnswer(call.streams, session.restart, lambda: session.info, insist=True)
 
 
 async def close(call: Call) -> ASGIApp:
     session = await find_session(call)
-    await session.close(call.body.grace)
-    return json_response(session.info)
+    return SlowAnswer(call.streams, partial(session.close, call.body.grace), lambda: session.info, insist=True)
 
 
 async def delete(call: Call) -> ASGIApp:
