@@ -78,6 +78,31 @@ def test_a_server_with_an_address_and_a_token_of_its_own(root: Path) -> None:
         assert exported(root, "--url", server.http, "--token", TOKEN) == wanted
 
 
+def test_our_own_tools_show_what_runs_and_what_ran(root: Path) -> None:
+    """Also when the sandbox has gone, until it is pruned."""
+    with server_process(root) as server:
+        head = {"Authorization": f"Bearer {TOKEN}", "X-Daytona-SDK-Version": "0.226.1"}
+        with httpx.Client(base_url=f"{server.http}/daytona", headers=head, trust_env=False, timeout=60) as http:
+            sandbox = http.post("/api/sandbox", json={}).json()["id"]
+            process = f"/toolbox/{sandbox}/process"
+            http.post(f"{process}/session", json={"sessionId": "build"}).raise_for_status()
+            asked = {"command": "echo kept; sleep 600", "runAsync": True}
+            command = http.post(f"{process}/session/build/exec", json=asked).json()["cmdId"]
+            http.post(f"{process}/execute", json={"command": "echo beside"}).raise_for_status()
+            listed = run(root, "ps", "--label", f"space={sandbox}").stdout
+            assert [line.split()[2] for line in listed.splitlines()[1:]] == ["running", "finished"]
+            assert "echo kept; sleep 600" in listed
+            assert "echo beside" in listed
+            assert run(root, "ps", "-q", "--label", "door=daytona", "--label", "session=build").stdout.split() == [
+                command
+            ]
+            http.delete(f"/api/sandbox/{sandbox}").raise_for_status()
+        assert run(root, "logs", command).stdout == "kept\n"
+        assert "session_closed" in run(root, "ps", "--label", f"space={sandbox}").stdout
+        assert run(root, "prune", "--older-than", "0s").returncode == 0
+        assert run(root, "logs", command).returncode != 0
+
+
 def test_other_systems_are_not_known(root: Path) -> None:
     done = run(root, "env", "nonsense")
     assert done.returncode != 0

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from sdk_runs import BOTH, Found, Sdk, cases
+from sdk_runs import BOTH, LONG, Checked, Sdk, cases
 
 SDK = Sdk("daytona")
-pytestmark = SDK.needs_python
+pytestmark = [SDK.needs_python, LONG]
 
-RUNS = [(kind, file) for kind in BOTH for file in ("daytona_processes.py", "daytona_terminals.py")]
+ALL = "daytona_checks.py"
+PARTS = ("daytona_sandboxes.py", "daytona_processes.py", "daytona_streams.py", "daytona_terminals.py")
+CASES = cases([(kind, part) for kind in BOTH for part in PARTS])
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    place = tmp_path_factory.mktemp("daytona")
-    found = {}
-    with SDK.server(place / "root") as variables:
-        for run in RUNS:
-            found |= SDK.check(variables, place, [run])
-    return found
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    return SDK.check(tmp_path_factory.mktemp("daytona"), [(kind, ALL) for kind in BOTH])
 
 
-@pytest.mark.parametrize(("kind", "name"), cases(RUNS))
-def test_sdk(found: Found, kind: str, name: str) -> None:
-    assert found[kind, name] == "ok", found[kind, name]
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_sdk(checked: Checked, kind: str, name: str) -> None:
+    checked.expect_ok(kind, name)
+
+
+def test_all_end_well(checked: Checked) -> None:
+    checked.expect_end()

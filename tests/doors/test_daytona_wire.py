@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,10 @@ from daytona_wire import SDK, Wire, open_test_wire  # noqa: F401
 from websocket_client import Refused
 
 import sessions
+from sessions.doors.daytona.errors import error_answer, not_here
+from sessions.doors.fields import WrongBody
+from sessions.doors.open_streams import ServerCloses
+from sessions.doors.requests import MethodNotAllowed
 from sessions.server.limits import ServerLimits
 
 API = "/daytona/api"
@@ -156,6 +161,36 @@ async def test_errors_say_whose_they_are(wire: Wire) -> None:
     for body in ("{", "[]", '{"sessionId": 1}', "{}"):
         answer = await wire.http.post(f"{wire.toolbox}/process/session", content=body, headers=SDK)
         assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST_BODY")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (WrongBody("x"), 400, "INVALID_REQUEST_BODY"),
+        (sessions.Invalid("x"), 400, "BAD_REQUEST"),
+        (sessions.NotFound("x"), 404, "NOT_FOUND"),
+        (MethodNotAllowed("x", "GET"), 405, "METHOD_NOT_ALLOWED"),
+        (sessions.TimedOut("x"), 408, "REQUEST_TIMEOUT"),
+        (sessions.Conflict("x"), 409, "CONFLICT"),
+        (sessions.Closed("x"), 410, "GONE"),
+        (sessions.Expired("x"), 410, "GONE"),
+        (sessions.Busy("x"), 429, "TOO_MANY_REQUESTS"),
+        (sessions.SessionsError("x"), 500, "INTERNAL_SERVER_ERROR"),
+        (not_here("files"), 501, "NOT_IMPLEMENTED"),
+        (sessions.Broken("x"), 503, "SERVICE_UNAVAILABLE"),
+        (ServerCloses("x"), 503, "SERVICE_UNAVAILABLE"),
+    ],
+)
+def test_the_status_chooses_the_exception(error: sessions.SessionsError, status: int, code: str) -> None:
+    scope = {"type": "http", "method": "PUT"}
+    answer = error_answer(scope, "DAYTONA_API", "/sandbox", error)
+    told = json.loads(bytes(answer.body))
+    assert (answer.status_code, told["statusCode"], told["code"]) == (status, status, code)
+    assert (told["source"], told["path"], told["method"]) == ("DAYTONA_API", "/sandbox", "PUT")
+    assert told["message"] == str(error)
+    assert told["timestamp"].endswith("Z")
+    assert answer.headers["content-type"] == "application/json"
+    assert "retry-after" not in answer.headers  # at which the blocking client asks again, for seconds
 
 
 async def test_a_body_of_a_get_is_not_read(wire: Wire) -> None:

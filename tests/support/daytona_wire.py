@@ -68,8 +68,9 @@ class Wire:
 
 
 @asynccontextmanager
-async def open_wire(engine: sessions.Engine) -> AsyncIterator[Wire]:
-    async with served(engine) as addresses, over_tcp(addresses, timeout=60) as http:
+async def open_wire(engine: sessions.Engine, **options: Any) -> AsyncIterator[Wire]:
+    """`options` are those of `served`."""
+    async with served(engine, **options) as addresses, over_tcp(addresses, timeout=60) as http:
         wire = Wire(http, port_of(addresses))
         wire.sandbox = (await wire.ask("POST", "/daytona/api/sandbox", {"env": {}, "labels": {}}))["id"]
         await wire.ask("POST", f"{wire.toolbox}/process/session", {"sessionId": "s"}, 201)

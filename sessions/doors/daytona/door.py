@@ -14,7 +14,7 @@ from ..open_streams import Streams
 from ..requests import json_response
 from . import attach, follow, run, sessions, terminals
 from .errors import error_answer
-from .routing import Call, Door, Row, Table, split_path
+from .routing import DOOR, Call, Door, Row, Table, split_path
 from .routing import refuse as refuse_request
 from .sandboxes import CONTROL
 
@@ -54,6 +54,7 @@ TOOLBOX: Final = Table(
 
 def routes(spaces: Spaces, streams: Streams) -> list[BaseRoute]:
     """The door on `spaces`. `streams` is shared by all doors of a server."""
+    spaces.resting[DOOR] = ("stopped",)  # what is paused keeps its processes, which are to go on
     door = Door(spaces, streams, CONTROL, TOOLBOX)
     return [Route("/{path:path}", door), WebSocketRoute("/{path:path}", door)]
 

@@ -69,24 +69,19 @@ async def delete(call: Call) -> ASGIApp:
 
 async def start(call: Call) -> ASGIApp:
     space = find(call)
-    if space.state == "paused":
-        await space.resume()
-    elif space.state != "started":
-        await space.start()
+    await (space.resume() if space.state == "paused" else space.start())
     return show(call, space.info)
 
 
 async def stop(call: Call) -> ASGIApp:
     space = find(call)
-    if space.state != "stopped":
-        await space.stop()
+    await space.stop()
     return show(call, space.info)
 
 
 async def pause(call: Call) -> ASGIApp:
     space = find(call)
-    if space.state != "paused":
-        await space.pause()
+    await space.pause()
     return show(call, space.info)
 
 

@@ -27,14 +27,21 @@ from .views import exit_code, streams_of, view_command
 
 ENTRYPOINT: Final = "entrypoint"
 """The id of the session of a sandbox's first program, which ours have none of."""
+NO_ENTRYPOINT: Final = "this sandbox has no entrypoint: it runs nothing by itself"
+NO_SEGMENTS: Final = (".", "..")
+"""What clients take out of a path before they send it: nobody could ask for a session of this id."""
 SILENT: Final = "suppressInputEcho"
 """A label of commands whose input does not show in their log."""
+REPORT_SECONDS: Final = 0.2
+"""Between the end of a command's program, which shuts its stdin, and the shell's report that the command has ended."""
 MOST_BYTES: Final = 64 << 20
 """The most of a log that one answer carries."""
 
 
 def session_of(call: Call) -> Session:
     name = call.ids["session"]
+    if name == ENTRYPOINT and call.scope.get("method", "GET") == "GET":
+        raise NotFound(NO_ENTRYPOINT)
     if name == ENTRYPOINT:
         raise Refusal(400, "BAD_REQUEST", f"the session {ENTRYPOINT!r} is the sandbox's own")
     if name == BASE:
@@ -63,7 +70,7 @@ async def command_of(call: Call) -> Command:
 
 async def create(call: Call) -> ASGIApp:
     name = call.body.needed_text("sessionId")
-    if name in (ENTRYPOINT, BASE):
+    if name in (ENTRYPOINT, BASE, *NO_SEGMENTS):
         raise Refusal(400, "BAD_REQUEST", f"no session can be called {name!r}")
     forget_deleted(call, name)
     await call.space.create_session(name)
@@ -94,7 +101,7 @@ async def delete(call: Call) -> ASGIApp:
 
 
 async def no_entrypoint(call: Call) -> ASGIApp:
-    raise NotFound("this sandbox has no entrypoint: it runs nothing by itself")
+    raise NotFound(NO_ENTRYPOINT)
 
 
 # Commands
@@ -115,14 +122,22 @@ async def execute(call: Call) -> ASGIApp:
         return json_response({"cmdId": command.id}, 202)
     # Nothing can be sent before the status is known, however long that takes.
     await call.streams.wait_aloud(command.wait, trio.lowlevel.checkpoint)
-    check_end(command)
+    check_end(call, command)
     return answer_end(command, call.form)
 
 
-def check_end(command: Command) -> None:
+def check_end(call: Call, command: Command) -> None:
     """An error where a command did not come to an end of its own."""
+    name, state = call.ids["session"], call.space.state
+    during = f"while command {command.id} ran or waited"
     if command.reason == "session_closed":
-        raise Refusal(400, "BAD_REQUEST", f"session cancelled: it was deleted while command {command.id} ran or waited")
+        if state != "started":
+            raise Refusal(400, "BAD_REQUEST", f"session cancelled: its sandbox was {state} {during}")
+        session = call.space.sessions.get(name)
+        if session is None or session.id != command.session_id:
+            raise Refusal(400, "BAD_REQUEST", f"session cancelled: it was deleted {during}")
+        # With our own tools, or because the server ends.
+        raise session_ended(f"session {name!r} was closed {during}")
     if command.exit_code is None:
         raise session_ended(f"the session's shell ended before command {command.id} could run")
 
@@ -147,7 +162,7 @@ def check_size(command: Command) -> None:
             413,
             "PAYLOAD_TOO_LARGE",
             f"command {command.id} wrote {kept} bytes, more than the {MOST_BYTES} that one answer carries: "
-            "stream its log (get_session_command_logs_async)",
+            f"stream its log (get_session_command_logs_async), or read it with `sessions logs {command.id}`",
         )
 
 
@@ -185,21 +200,25 @@ async def send_input(call: Call) -> ASGIApp:
     session = session_of(call)
     if session.state not in ("open", "stalled"):
         raise session_ended(f"session {call.ids['session']!r} has ended, and command {command.id} with it")
-    completed = Refusal(410, "COMMAND_ALREADY_COMPLETED", f"command {command.id} is finished: it reads no more input")
     if command.state == "finished":
-        raise completed
-    if SILENT not in command.labels and command_takes_input(command):
+        raise completed(command)
+    running = command.archive.running(command.id)
+    if running is not None and not running.request.stdin:
+        raise Refusal(409, "CONFLICT", f"command {command.id} was started without runAsync: its stdin is at the end")
+    if SILENT not in command.labels and running is not None and running.input is not None and not running.input.closed:
         echo(command, data)
     try:
         await command.send_input(data)
-    except Closed:
-        raise completed from None
+    except Closed as error:
+        with trio.move_on_after(REPORT_SECONDS):
+            await command.wait()
+            raise completed(command) from None
+        raise error from None
     return Response(status_code=204)
 
 
-def command_takes_input(command: Command) -> bool:
-    running = command.archive.running(command.id)
-    return running is not None and running.input is not None and not running.input.closed
+def completed(command: Command) -> Refusal:
+    return Refusal(410, "COMMAND_ALREADY_COMPLETED", f"command {command.id} is finished: it reads no more input")
 
 
 async def show_logs(call: Call) -> ASGIApp:

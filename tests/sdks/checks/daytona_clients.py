@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import daytona
 from clients import AnyClient, run_all
-from daytona import AsyncDaytona, Daytona, SessionExecuteRequest
+from daytona import AsyncDaytona, Daytona, DaytonaConfig, SessionExecuteRequest
 
 warnings.simplefilter("ignore")
 
@@ -50,9 +51,19 @@ class Client(AnyClient):
         await self.call(self.process.create_session, name)
         return name
 
-    async def run(self, session: str, command: str, **options: Any) -> Any:
+    @asynccontextmanager
+    async def other(self, **config: Any) -> AsyncIterator[Any]:
+        """Another client of this kind, configured otherwise."""
+        if self.kind == "sync":
+            yield Daytona(DaytonaConfig(**config))
+        else:
+            async with AsyncDaytona(DaytonaConfig(**config)) as other:
+                yield other
+
+    async def run(self, session: str, command: str, of: Any = None, **options: Any) -> Any:
+        """Run it in a session of the sandbox that the checks share, or `of` another."""
         request = SessionExecuteRequest(command=command, **options)
-        return await self.call(self.process.execute_session_command, session, request)
+        return await self.call((of or self.sandbox).process.execute_session_command, session, request)
 
     async def start(self, session: str, command: str, **options: Any) -> str:
         """Run it without waiting; its id."""

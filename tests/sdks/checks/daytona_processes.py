@@ -1,4 +1,4 @@
-"""Checks of sandboxes, sessions, exec and logs: ``python daytona_processes.py sync`` or ``async``."""
+"""Checks of sessions, exec and logs: ``python daytona_processes.py sync`` or ``async``."""
 
 from __future__ import annotations
 
@@ -6,57 +6,8 @@ import asyncio
 import sys
 import time
 
-from daytona import CreateSandboxFromSnapshotParams, ListSandboxesQuery, SandboxState
+from daytona import CodeRunParams, CreateSandboxFromSnapshotParams, SessionExecuteRequest
 from daytona_clients import Check, Client, run_checks
-
-
-async def sandbox_is_found_by_id_and_name(client: Client) -> None:
-    params = CreateSandboxFromSnapshotParams(name=f"named-{client.kind}", language="javascript", labels={"t": "tag"})
-    made = await client.call(client.daytona.create, params)
-    assert made.state == SandboxState.STARTED
-    assert made.labels == {"t": "tag", "code-toolbox-language": "javascript"}
-    assert (await client.call(client.daytona.get, made.name)).id == made.id
-    assert (await client.call(client.daytona.get, made.id)).name == made.name
-    await client.refused("DaytonaConflictError", client.daytona.create, params)
-    assert await listed(client, ListSandboxesQuery(labels={"t": "tag"}, limit=1)) == [made.id]
-    assert client.sandbox.id in await listed(client, ListSandboxesQuery(limit=1))
-    await client.call(made.delete)
-    await client.refused("DaytonaNotFoundError", client.daytona.get, made.id)
-    await client.refused("DaytonaNotFoundError", made.delete)
-
-
-async def listed(client: Client, query: ListSandboxesQuery) -> list[str]:
-    found = client.daytona.list(query)
-    if client.kind == "sync":
-        return await asyncio.to_thread(lambda: [sandbox.id for sandbox in found])
-    return [sandbox.id async for sandbox in found]
-
-
-async def sandbox_stops_and_starts(client: Client) -> None:
-    made = await client.call(client.daytona.create, CreateSandboxFromSnapshotParams(env_vars={"WHO": "me"}))
-    assert (await client.call(made.process.exec, "echo $WHO; echo kept >file")).result == "me\n"
-    await client.call(made.stop)
-    assert made.state == SandboxState.STOPPED
-    await client.refused("DaytonaConflictError", made.process.exec, "true")
-    await client.call(made.start)
-    assert made.state == SandboxState.STARTED
-    assert (await client.call(made.process.exec, "cat file")).result == "kept\n"
-    await client.call(made.pause)
-    assert made.state == SandboxState.PAUSED
-    await client.call(made.start)
-    await client.call(made.set_autostop_interval, 7)
-    await client.call(made.set_auto_delete_interval, 9)
-    await client.call(made.refresh_data)
-    assert (made.auto_stop_interval, made.auto_delete_interval) == (7, 9)
-    await client.call(client.daytona.delete, made, wait=True)
-
-
-async def sandbox_takes_labels_and_tells_directories(client: Client) -> None:
-    labels = {"a": "b", "code-toolbox-language": "python"}
-    assert await client.call(client.sandbox.set_labels, labels) == labels
-    assert (await client.call(client.daytona.get, client.sandbox.id)).labels == labels
-    work, home = await client.call(client.sandbox.get_work_dir), await client.call(client.sandbox.get_user_home_dir)
-    assert (await client.call(client.process.exec, 'printf "$PWD $HOME"')).result == f"{work} {home}"
 
 
 async def exec_tells_output_and_exit_code(client: Client) -> None:
@@ -120,7 +71,8 @@ async def session_names_may_be_odd(client: Client) -> None:
     assert (await client.run(name, "echo here")).stdout == "here\n"
     error = await client.refused("DaytonaConflictError", client.process.create_session, name)
     assert error.message.startswith("Failed to create session: ")
-    await client.refused("DaytonaBadRequestError", client.process.create_session, "entrypoint")
+    for impossible in ("", ".", "..", "entrypoint"):
+        await client.refused("DaytonaBadRequestError", client.process.create_session, impossible)
     await client.call(client.process.delete_session, name)
 
 
@@ -166,22 +118,6 @@ async def errors_have_their_types(client: Client) -> None:
         assert type(raised).__name__ == "DaytonaError", repr(raised)
     else:
         raise AssertionError("no log of nobody can be followed")
-    error = await client.refused("DaytonaError", client.sandbox.fs.list_files, "/")
-    assert error.status_code == 501
-    assert "files" in error.message
-    sandbox = client.sandbox
-    for call, arguments in (
-        (sandbox.recover, []),
-        (sandbox.update_env, [{"A": "b"}]),
-        (sandbox.get_metrics, []),
-        (sandbox.get_metrics_latest, []),
-        (sandbox.upload_url, ["/x"]),
-        (sandbox.download_url, ["/x"]),
-        (sandbox.rotate_signing_key, []),
-        (sandbox.validate_ssh_access, ["x"]),
-    ):
-        error = await client.refused("DaytonaError", call, *arguments)
-        assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
 
 
 async def logs_are_kept_until_the_session_is_deleted(client: Client) -> None:
@@ -194,61 +130,6 @@ async def logs_are_kept_until_the_session_is_deleted(client: Client) -> None:
     await client.refused("DaytonaNotFoundError", client.process.get_session_command_logs, session, found.cmd_id)
     await client.call(client.process.create_session, session)  # its id is free
     assert (await client.call(client.process.get_session, session)).commands == []
-
-
-async def streams_are_exact(client: Client) -> None:
-    session = await client.session()
-    texts = [r"a\0b", r"\001\001\001x\002\002\002\002", r"\001", r"\001\001\001\001", r"\303", r"\274 no newline"]
-    text = "; ".join(f"printf '{part}'; printf '{part}' >&2; sleep 0.05" for part in texts)
-    wanted = b"".join(part.encode().decode("unicode_escape").encode("latin-1") for part in texts).decode()
-    command_id = await client.start(session, text)
-    assert await client.follow(session, command_id) == (wanted, wanted)
-    assert await client.follow(session, command_id) == (wanted, wanted)
-
-
-async def streams_are_live(client: Client) -> None:
-    session = await client.session()
-    command_id = await client.start(session, "printf begun; read x; sleep 600")
-    first = asyncio.Event()
-    seen: list[str] = []
-
-    def note(text: str) -> None:
-        seen.append(text)
-        first.set()
-
-    follow = client.process.get_session_command_logs_async
-    many = [asyncio.create_task(follow(session, command_id, note, note)) for _ in range(3)]
-    await first.wait()
-    assert seen[0] == "begun"
-    began = time.monotonic()
-    await client.call(client.process.delete_session, session)
-    await asyncio.gather(*many)
-    assert seen == ["begun"] * 3
-    assert time.monotonic() - began < 4
-
-
-async def streams_tell_the_shortest_output_at_once(client: Client) -> None:
-    session = await client.session()
-    seen: list[str] = []
-    command_id = await client.start(
-        session, "printf a; read x; printf b; read x; printf '\\001'; read x", suppress_input_echo=True
-    )
-    follow = client.process.get_session_command_logs_async
-    following = asyncio.create_task(follow(session, command_id, seen.append, seen.append))
-    for wanted in ("a", "ab", "ab\1"):
-        while "".join(seen) != wanted:
-            await asyncio.sleep(0.01)
-        await client.call(client.process.send_session_command_input, session, command_id, "go on")
-    await following
-    assert "".join(seen) == "ab\1"
-
-
-async def streams_may_be_large(client: Client) -> None:
-    session = await client.session()
-    command_id = await client.start(session, "head -c 5000000 /dev/zero | tr '\\0' x; seq 20000 >&2")
-    out, err = await client.follow(session, command_id)
-    assert (len(out), out.strip("x")) == (5_000_000, "")
-    assert err == "".join(f"{number}\n" for number in range(1, 20001))
 
 
 async def deletion_answers_who_waits(client: Client) -> None:
@@ -270,10 +151,145 @@ async def deletion_answers_who_waits(client: Client) -> None:
             raise AssertionError("it was answered as if it had come to its end")
 
 
+async def exec_has_an_environment(client: Client) -> None:
+    params = CreateSandboxFromSnapshotParams(env_vars={"A": "sandbox", "B": "sandbox"})
+    made = await client.call(client.daytona.create, params)
+    found = await client.call(made.process.exec, 'echo "$A $B ${PATH:+path}"', env={"B": "call"})
+    assert found.result == "sandbox call path\n"
+    shown = await client.call(made.process.code_run, "import os; print(os.environ['A'], os.environ['B'])")
+    assert shown.result == "sandbox sandbox\n"
+    await client.call(made.process.create_session, "s")
+    assert (await client.run("s", "echo $A", of=made)).stdout == "sandbox\n"
+    await client.call(made.delete)
+    error = await client.refused("DaytonaBadRequestError", client.process.exec, "true", env={"1A": "x"})
+    assert "1A" in error.message
+
+
+async def exec_waits_for_its_own_shell_alone(client: Client) -> None:
+    """What it leaves behind keeps its output open, and lives on."""
+    found = await client.call(client.process.exec, "sleep 600 & echo $! on", timeout=0)
+    pid, on = found.result.split()
+    assert (found.exit_code, on) == (0, "on")
+    assert (await client.call(client.process.exec, f"kill {pid}")).exit_code == 0
+    for text in ("kill -TERM $$; sleep 600", "kill -TERM 0; sleep 600"):
+        assert (await client.call(client.process.exec, text)).exit_code == 143
+
+
+async def code_runs_with_what_it_is_given(client: Client) -> None:
+    code = "import os, sys\nprint(sys.argv[1:], os.environ['A'], os.getcwd() == os.environ['HOME'])\nsys.stdin.read()"
+    params = CodeRunParams(argv=["a b", "$x"], env={"A": "1"})
+    found = await client.call(client.process.code_run, code, params)
+    assert (found.exit_code, found.result, found.artifacts.charts) == (0, "['a b', '$x'] 1 True\n", [])
+    failed = await client.call(client.process.code_run, "print('before')\nraise ValueError('the reason')")
+    assert failed.exit_code == 1
+    assert failed.result.startswith("before\nTraceback")
+    assert "ValueError: the reason" in failed.result
+    # The SDK tells errors of this call as they came, without its own types.
+    error = await client.refused("ApiException", client.process.code_run, "while True: pass", timeout=1)
+    assert error.status == 408
+    assert "PROCESS_EXECUTION_TIMEOUT" in error.body
+    bad = CodeRunParams(env={"1A": "x"})
+    assert (await client.refused("BadRequestException", client.process.code_run, "", bad)).status == 400
+
+
+async def started_commands_wait_in_line(client: Client) -> None:
+    session = await client.session()
+    first = await client.start(session, "read x; echo first $x; X=set")
+    second = await client.start(session, "read y; echo second $X $y", suppress_input_echo=True)
+    for command_id in (first, second):
+        assert (await client.call(client.process.get_session_command, session, command_id)).exit_code is None
+    await client.call(client.process.send_session_command_input, session, second, "early")
+    assert (await client.call(client.process.get_session_command_logs, session, second)).output == ""
+    await client.call(client.process.send_session_command_input, session, first, "go")
+    assert await client.follow(session, second) == ("second set early\n", "")
+    shown = await client.call(client.process.get_session, session)
+    assert [(command.id, command.exit_code) for command in shown.commands] == [(first, 0), (second, 0)]
+
+
+async def input_is_refused_where_nothing_reads_it(client: Client) -> None:
+    send = client.process.send_session_command_input
+    session = await client.session()
+    await client.refused("DaytonaNotFoundError", send, "nobody", "x", "text")
+    await client.refused("DaytonaNotFoundError", send, session, "x", "text")
+    waited = (await client.run(session, "true")).cmd_id
+    error = await client.refused("DaytonaCommandAlreadyCompletedError", send, session, waited, "text")
+    assert (error.status_code, error.code, error.source) == (410, "COMMAND_ALREADY_COMPLETED", "DAYTONA_DAEMON")
+    running = asyncio.create_task(client.run(session, "while [ ! -e go-on ]; do sleep 0.02; done; rm go-on"))
+    while len(commands := (await client.call(client.process.get_session, session)).commands) < 2:
+        await asyncio.sleep(0.02)
+    error = await client.refused("DaytonaConflictError", send, session, commands[1].id, "text")
+    assert "runAsync" in error.message
+    await client.call(client.process.exec, "touch go-on")
+    assert (await running).exit_code == 0
+    deaf = await client.start(session, "exec 0<&-; echo deaf; while [ ! -e go-on ]; do sleep 0.02; done; rm go-on")
+    while not (await client.call(client.process.get_session_command_logs, session, deaf)).output:
+        await asyncio.sleep(0.02)
+    error = await client.refused("DaytonaGoneError", send, session, deaf, "text")
+    assert (error.code, "finished" in error.message) == ("GONE", False)
+    await client.call(client.process.exec, "touch go-on")
+    await client.follow(session, deaf)
+    await client.run(session, "exit")
+    error = await client.refused("DaytonaSessionEndedError", send, session, waited, "text")
+    assert (error.status_code, error.code, error.source) == (410, "SESSION_ENDED", "DAYTONA_DAEMON")
+
+
+async def entrypoint_is_not_there(client: Client) -> None:
+    process = client.process
+    await client.refused("DaytonaNotFoundError", process.get_entrypoint_session)
+    await client.refused("DaytonaNotFoundError", process.get_entrypoint_logs)
+    for method in (process.get_session_command, process.get_session_command_logs):
+        await client.refused("DaytonaNotFoundError", method, "entrypoint", "entrypoint_command")
+    try:
+        await process.get_entrypoint_logs_async(print, print)
+    except Exception as error:
+        assert type(error).__name__ == "DaytonaError", repr(error)
+    else:
+        raise AssertionError("nothing runs by itself")
+    await client.refused("DaytonaBadRequestError", process.create_session, "entrypoint")
+    await client.refused_run("DaytonaBadRequestError", "entrypoint", "true")
+    await client.refused("DaytonaBadRequestError", process.send_session_command_input, "entrypoint", "x", "text")
+    await client.refused("DaytonaBadRequestError", process.delete_session, "entrypoint")
+    names = [found.session_id for found in await client.call(process.list_sessions)]
+    assert "entrypoint" not in names
+    assert "" not in names
+
+
+async def sessions_end_as_shells_do(client: Client) -> None:
+    for text, code in (("set -e; false; echo no", 1), ("exec sh -c 'exit 3'", 3), ("kill -9 $$", 137)):
+        session = await client.session()
+        queued = await client.start(session, "read x; echo on")
+        waiting = asyncio.create_task(client.run(session, text))
+        while len((await client.call(client.process.get_session, session)).commands) < 2:
+            await asyncio.sleep(0.02)
+        never = await client.start(session, "echo never")
+        await client.call(client.process.send_session_command_input, session, queued, "go")
+        found = await waiting
+        assert (found.exit_code, found.stdout) == (code, ""), text
+        assert await client.follow(session, never) == ("", "")
+        await client.refused_run("DaytonaSessionEndedError", session, "true")
+        await client.call(client.process.delete_session, session)
+
+
+async def requests_may_be_too_large(client: Client) -> None:
+    error = await client.refused("DaytonaError", client.process.exec, "#" * (17 << 20))
+    assert (error.status_code, error.code, error.source) == (413, "PAYLOAD_TOO_LARGE", "DAYTONA_DAEMON")
+
+
+async def who_gives_up_waiting_ends_nothing(client: Client) -> None:
+    session = await client.session()
+    text = "echo once >>waited; while [ ! -e go-on ]; do sleep 0.02; done; rm go-on"
+    request = SessionExecuteRequest(command=text)
+    execute = client.process.execute_session_command
+    await client.refused("DaytonaConnectionTimeoutError", execute, session, request, timeout=1)
+    (command,) = (await client.call(client.process.get_session, session)).commands
+    assert command.exit_code is None
+    await client.call(client.process.exec, "touch go-on")
+    assert (await client.run(session, "cat waited; rm waited")).stdout == "once\n"
+    command = await client.call(client.process.get_session_command, session, command.id)
+    assert command.exit_code == 0
+
+
 CHECKS: list[Check] = [
-    sandbox_is_found_by_id_and_name,
-    sandbox_stops_and_starts,
-    sandbox_takes_labels_and_tells_directories,
     exec_tells_output_and_exit_code,
     exec_is_fresh_each_time,
     exec_times_out,
@@ -285,11 +301,16 @@ CHECKS: list[Check] = [
     session_ends_with_its_shell,
     errors_have_their_types,
     logs_are_kept_until_the_session_is_deleted,
-    streams_are_exact,
-    streams_are_live,
-    streams_tell_the_shortest_output_at_once,
-    streams_may_be_large,
     deletion_answers_who_waits,
+    exec_has_an_environment,
+    exec_waits_for_its_own_shell_alone,
+    code_runs_with_what_it_is_given,
+    started_commands_wait_in_line,
+    input_is_refused_where_nothing_reads_it,
+    entrypoint_is_not_there,
+    sessions_end_as_shells_do,
+    requests_may_be_too_large,
+    who_gives_up_waiting_ends_nothing,
 ]
 
 if __name__ == "__main__":

@@ -71,10 +71,10 @@ async def terminal_is_used_by_a_person(client: Client) -> None:
     await client.refused("DaytonaNotFoundError", client.process.get_pty_session_info, "t1")
 
 
-def create(client: Client, name: str) -> Any:
+def create(client: Client, name: str, **options: Any) -> Any:
     if client.kind == "sync":
-        return client.process.create_pty_session(name)
-    return client.process.create_pty_session(name, on_data=lambda data: None)
+        return client.process.create_pty_session(name, **options)
+    return client.process.create_pty_session(name, on_data=lambda data: None, **options)
 
 
 def connect(client: Client, name: str) -> Any:
@@ -84,15 +84,16 @@ def connect(client: Client, name: str) -> Any:
 
 
 async def terminal_has_several_clients(client: Client) -> None:
-    first = await Screen(client).create("t2")
+    name = "t 2/ü?%"
+    first = await Screen(client).create(name)
     await first.type("stty -echo; PS1=; echo o$((0))n\n")
     await first.see(b"o0n")
-    second = await Screen(client).connect("t2")
+    second = await Screen(client).connect(name)
     await second.type("echo $((6 * 7)) from second\n")
     await first.see(b"42 from second")
     await second.see(b"42 from second")
     assert b"o0n" not in second.drawn
-    third = await client.call(partial(connect, client), "t2")
+    third = await client.call(partial(connect, client), name)
     await client.call(third.disconnect)
     await first.type("echo still $((1 + 1))\nexit\n")
     assert await first.end() == await second.end() == (0, None)
@@ -129,12 +130,79 @@ async def unknown_terminal_is_told_of(client: Client) -> None:
         raise AssertionError("there is no such terminal")
 
 
+async def terminal_is_a_login_shell(client: Client) -> None:
+    work = await client.call(client.sandbox.get_work_dir)
+    screen = await Screen(client).create("t5", envs={"TERM": "vt100"})
+    await screen.type("stty -echo; PS1=; shopt -q login_shell && echo log$((0))in $- $TERM $PWD $(tty)\n")
+    await screen.see(b"/dev/pts/")
+    (line,) = [line for line in screen.drawn.splitlines() if line.startswith(b"log0in")]
+    _, flags, term, directory, _ = line.decode().split()
+    assert "i" in flags
+    assert (term, directory) == ("vt100", work)
+    info = await client.call(client.process.get_pty_session_info, "t5")
+    assert (info.cwd, info.cols, info.rows, info.envs["TERM"], info.lazy_start) == (work, 80, 24, "vt100", False)
+    await screen.type("exit\n")
+    assert await screen.end() == (0, None)
+
+
+async def terminal_tells_how_it_ended(client: Client) -> None:
+    for code, reason in ((1, "non-zero exit"), (130, "Ctrl+C"), (143, "SIGTERM"), (139, "signal 11")):
+        screen = await Screen(client).create("t6")
+        await screen.type(f"exit {code}\n")
+        assert await screen.end() == (code, reason)
+    screen = await Screen(client).create("t6")
+    await screen.type("kill -9 $$\n")
+    assert await screen.end() == (137, "SIGKILL")
+
+
+async def terminal_is_held_by_its_handle(client: Client) -> None:
+    screen = await Screen(client).create("t7")
+    handle = screen.handle
+    await client.call(handle.wait_for_connection)
+    assert handle.is_connected()
+    resized = await client.call(handle.resize, PtySize(rows=50, cols=90))
+    assert (resized.rows, resized.cols) == (50, 90)
+    await screen.type("stty size\n")
+    await screen.see(b"50 90")
+    await client.call(handle.kill)
+    assert await screen.end() == (137, "SIGKILL")
+    assert not handle.is_connected()
+    await client.refused("DaytonaNotFoundError", client.process.resize_pty_session, "t7", PtySize(rows=50, cols=90))
+
+
+async def terminal_can_not_be_made_of_anything(client: Client) -> None:
+    for name, options in (
+        ("t8", {"cwd": "/nowhere"}),
+        ("t8", {"envs": {"1A": "x"}}),
+        ("t8", {"pty_size": PtySize(rows=24, cols=1001)}),
+        ("", {}),
+    ):
+        await client.refused("DaytonaBadRequestError", partial(create, client), name, **options)
+    assert await client.call(client.process.list_pty_sessions) == []
+
+
+async def terminal_ends_with_its_sandbox(client: Client) -> None:
+    made = await client.call(client.daytona.create)
+    options = {} if client.kind == "sync" else {"on_data": lambda data: None}
+    handle = await client.call(partial(made.process.create_pty_session, **options), "t9")
+    waiting = asyncio.create_task(client.call(handle.wait))
+    await client.call(made.delete)
+    result = await waiting
+    assert (result.exit_code, result.error) == (137, "SIGKILL")
+    await client.refused("DaytonaNotFoundError", partial(made.process.create_pty_session, **options), "t9")
+
+
 CHECKS: list[Check] = [
     terminal_is_used_by_a_person,
     terminal_has_several_clients,
     terminal_is_killed,
     terminal_is_told_control_keys,
     unknown_terminal_is_told_of,
+    terminal_is_a_login_shell,
+    terminal_tells_how_it_ended,
+    terminal_is_held_by_its_handle,
+    terminal_can_not_be_made_of_anything,
+    terminal_ends_with_its_sandbox,
 ]
 
 if __name__ == "__main__":
