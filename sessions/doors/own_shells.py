@@ -22,10 +22,13 @@ SHOWN: Final = "command"
 """A label of commands that are shown otherwise than by what is run."""
 
 
+def is_argument(text: str) -> bool:
+    """Whether it is short enough to be one."""
+    return len(text.encode("utf-8", "surrogatepass")) <= MOST_ARGUMENT_BYTES
+
+
 def in_own_shell(text: str) -> str:
-    if len(text.encode("utf-8", "surrogatepass")) > MOST_ARGUMENT_BYTES:
-        return text
-    return f"{OWN_SHELL}{shlex.quote(text)}"
+    return f"{OWN_SHELL}{shlex.quote(text)}" if is_argument(text) else text
 
 
 def shown_text(command: CommandFacts | CommandInfo) -> str:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from sdk_runs import CHECKS, Sdk, names_of, read_checks
+from sdk_runs import LONG, NODE, Checked, Sdk, cases
 
 SDK = Sdk("declaw")
-pytestmark = SDK.needs_node
+pytestmark = [SDK.needs_node, LONG]
 
-PROGRAM = "declaw_checks.ts"
+BATCHES = [[(NODE, "declaw_checks.ts")]]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    place = tmp_path_factory.mktemp("declaw-node")
-    with SDK.server(place / "root") as variables:
-        return read_checks(SDK.run_node(CHECKS / PROGRAM, variables, place / "cwd"))
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    return SDK.check(tmp_path_factory.mktemp("declaw-node"), *BATCHES)
 
 
-@pytest.mark.parametrize("name", names_of(PROGRAM))
-def test_sdk(found: dict[str, str], name: str) -> None:
-    assert found[name] == "ok", found[name]
+@pytest.mark.parametrize(("kind", "name"), cases(*BATCHES))
+def test_sdk(checked: Checked, kind: str, name: str) -> None:
+    checked.expect_ok(kind, name)
+
+
+def test_all_end_well(checked: Checked) -> None:
+    checked.expect_end()

@@ -15,6 +15,7 @@ from left_behind import named
 from served import over_tcp, served
 
 import sessions
+from sessions.spaces import Space
 
 
 async def test_a_stream_is_what_the_document_says(wire: Wire) -> None:
@@ -61,9 +62,21 @@ async def test_an_answer_that_is_waited_for_gives_signs_of_life(wire: Wire) -> N
     assert answer.json() == {"stdout": "x\n", "stderr": "", "exit_code": 0}
 
 
-async def test_no_timeout_is_none(wire: Wire) -> None:
+async def test_no_timeout_is_none(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[Any] = []
+    start = Space.start_process
+
+    async def note(*arguments: Any, **options: Any) -> Any:
+        limits.append(options["timeout"])
+        return await start(*arguments, **options)
+
+    monkeypatch.setattr(Space, "start_process", note)
     for none in ({}, {"timeout": 0}, {"timeout": None}):
         assert (await wire.ask("POST", f"{wire.path}/commands", {"cmd": "echo x", **none}))["exit_code"] == 0
+        assert b'{"exit_code": 0}' in await wire.stream("echo x", **none)
+        path = await wire.start("echo x", **none)
+        assert (await wire.ask("GET", f"{path}/wait"))["stdout"] == "x\n"
+    assert limits == [None] * 9
 
 
 async def test_nothing_is_started_twice_when_the_server_ends(engine: sessions.Engine, tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
 from declaw_wire import Wire, open_test_wire, open_wire  # noqa: F401
 from served import TOKEN, raw, served
 
 import sessions
 from sessions.doors.declaw.errors import status_and_code
 from sessions.doors.open_streams import ServerCloses
-from sessions.spaces import Space
+from sessions.spaces import Space, Spaces
 
 
 @pytest.fixture
@@ -38,7 +40,10 @@ async def test_a_sandbox_shows_what_was_asked_for(wire: Wire) -> None:
     assert (made["template_id"], made["state"], made["metadata"]) == ("t", "running", {"a": "b"})
     assert await wire.ask("GET", f"/sandboxes/{made['sandbox_id']}") == made
     assert "end_at" not in await wire.ask("GET", wire.path)
-    assert (await wire.ask("GET", f"{wire.path}?timeout=60"))["end_at"] > made["started_at"]
+    shown = await wire.ask("GET", f"{wire.path}?timeout=60")
+    assert shown["end_at"] > made["started_at"]
+    await wire.ask("POST", f"{wire.path}/resume", status=204)
+    assert (await wire.ask("GET", wire.path))["end_at"] > shown["end_at"]
     for body in ({"volumes": [{"a": "b"}]}, {"vault_refs": {"a": "b"}}):
         assert await wire.refused("POST", "/sandboxes", body, 501) == "not_implemented"
 
@@ -50,6 +55,34 @@ async def test_the_same_request_makes_one_sandbox(wire: Wire) -> None:
     assert (await wire.ask("POST", "/sandboxes", {}, 201, **{"Idempotency-Key": "1"}))["sandbox_id"] != first[
         "sandbox_id"
     ]
+
+
+async def test_a_request_that_comes_again_too_early_is_told_so(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    create, has_begun, may_go_on = Spaces.create, trio.Event(), trio.Event()
+    made: list[Any] = []
+
+    async def create_slowly(*arguments: Any, **options: Any) -> Space:
+        has_begun.set()
+        await may_go_on.wait()
+        return await create(*arguments, **options)
+
+    async def ask(**headers: str) -> None:
+        made.append(await wire.ask("POST", "/sandboxes", {}, 201, **headers))
+
+    monkeypatch.setattr(Spaces, "create", create_slowly)
+    headers = {"Idempotency-Key": "0f0e"}
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(ask, **headers))
+            await has_begun.wait()
+            nursery.start_soon(ask)  # those that bring no key have none in common
+            nursery.start_soon(ask)
+            answer = await wire.http.post("/sandboxes", json={}, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_in_progress")
+            assert answer.headers["retry-after"] == "1"
+            may_go_on.set()
+    assert len({one["sandbox_id"] for one in made}) == 3
+    assert await wire.ask("POST", "/sandboxes", {}, 201, **headers) in made
 
 
 async def test_the_door_is_below_its_name_too(wire: Wire) -> None:

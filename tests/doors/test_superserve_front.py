@@ -72,6 +72,21 @@ async def test_all_names_lead_here(addresses: Addresses) -> None:
         assert (await ask(port, certificate, name, request("/exec", "evil.example", key))).startswith(b"HTTP/1.1 403 ")
 
 
+async def test_one_tunnel_carries_many_requests(addresses: Addresses) -> None:
+    port, certificate = await open_front(addresses)
+    async with connected(port, f"{HOSTS[0]}:443") as (stream, _):
+        context = ssl.create_default_context(cafile=certificate)
+        secure = trio.SSLStream(stream, context, server_hostname=HOSTS[0], https_compatible=True)
+        for status in (200, 401, 200):
+            key = TOKEN if status == 200 else "wrong"
+            await secure.send_all(request("/v1/health", HOSTS[0], f"X-API-Key: {key}").replace(b"close", b"keep-alive"))
+            answer = b""
+            with trio.fail_after(10):
+                while not answer.endswith(b"}\n"):
+                    answer += await secure.receive_some()
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
 @pytest.mark.parametrize(
     "target",
     [

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import pytest
-from sdk_runs import Found, Sdk, cases
+from sdk_runs import BOTH, LONG, Checked, Sdk, cases
 
 SDK = Sdk("superserve")
-pytestmark = SDK.needs_python
+pytestmark = [SDK.needs_python, LONG]
 
-RUNS = [("sync", "superserve_commands.py"), ("async", "superserve_commands.py"), ("async", "superserve_spawn.py")]
+BATCHES = [
+    [(kind, "superserve_sandboxes.py") for kind in BOTH],
+    [("sync", "superserve_commands.py"), ("async", "superserve_spawn.py")],
+    [("async", "superserve_commands.py")],
+]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    place = tmp_path_factory.mktemp("superserve")
-    found = {}
-    with SDK.server(place / "root") as variables:
-        for run in RUNS:
-            found |= SDK.check(variables, place, [run])
-        assert list((place / "root" / "spaces").iterdir()) == []
-    return found
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    return SDK.check(tmp_path_factory.mktemp("superserve"), *BATCHES)
 
 
-@pytest.mark.parametrize(("kind", "name"), cases(RUNS))
-def test_sdk(found: Found, kind: str, name: str) -> None:
-    assert found[kind, name] == "ok", found[kind, name]
+@pytest.mark.parametrize(("kind", "name"), cases(*BATCHES))
+def test_sdk(checked: Checked, kind: str, name: str) -> None:
+    checked.expect_ok(kind, name)
+
+
+def test_all_end_well(checked: Checked) -> None:
+    checked.expect_end()

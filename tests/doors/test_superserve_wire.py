@@ -1,75 +1,18 @@
-"""The door on the wire: exact statuses and bodies, the three ways to name a sandbox, tokens, keepalives, and who leaves."""
+"""The door on the wire: exact statuses and bodies, the three ways to name a sandbox, and tokens."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
-from datetime import datetime
 from typing import Any
 
-import httpx
 import pytest
 import trio
-from served import TOKEN, over_tcp, over_unix, port_of, served
-from websocket_client import Refused, WebSocketClient, websocket
+from served import TOKEN, over_unix, served
+from superserve_wire import DATA_HOST, Wire, open_test_wire  # noqa: F401
+from websocket_client import Refused
 
 import sessions
-from sessions.server.listening import Addresses
-
-DATA_HOST = "sandbox.superserve.ai"
-
-
-class Wire:
-    """A client of one server, without the server's token for commands."""
-
-    def __init__(self, addresses: Addresses, http: httpx.AsyncClient, bare: httpx.AsyncClient) -> None:
-        self.port = port_of(addresses)
-        self.http = http
-        self.bare = bare
-        self.sandbox: dict[str, Any] = {}
-
-    async def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
-        """The JSON of an answer of the control plane."""
-        options = {"json": body} if body is not None else {}
-        answer = await self.http.request(method, f"/superserve{path}", **options)
-        assert answer.status_code == status, (answer.status_code, answer.text)
-        return answer.json() if answer.content else None
-
-    async def exec(self, body: Any, path: str = "/exec", **headers: Any) -> httpx.Response:
-        token = {"X-Access-Token": self.sandbox["access_token"]}
-        return await self.bare.post(path, json=body, headers={"Host": DATA_HOST, **token, **fix(headers)})
-
-    async def events(self, body: Any) -> list[dict[str, Any]]:
-        answer = await self.exec(body, "/exec/stream")
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        return events_of(answer.text)
-
-    def connect(self, token: str | None = None, **headers: str) -> AbstractAsyncContextManager[WebSocketClient]:
-        offered = ["superserve.exec.v1", f"token.{token or self.sandbox['access_token']}"]
-        host = headers.pop("Host", None)
-        return websocket(self.port, "/exec/connect", list(fix(headers).items()), offered, host)
-
-
-def fix(headers: dict[str, Any]) -> dict[str, Any]:
-    return {name.replace("_", "-"): value for name, value in headers.items()}
-
-
-def events_of(text: str) -> list[dict[str, Any]]:
-    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
-    assert all(block.startswith("data: ") and block.isascii() for block in blocks)
-    return [json.loads(block[6:]) for block in blocks]
-
-
-@pytest.fixture
-async def wire(engine: sessions.Engine) -> AsyncIterator[Wire]:
-    async with served(engine) as addresses:
-        async with over_tcp(addresses, None, timeout=30) as bare, over_tcp(addresses, None) as http:
-            http.headers["X-API-Key"] = TOKEN
-            wire = Wire(addresses, http, bare)
-            wire.sandbox = await wire.ask("POST", "/sandboxes", {"name": "demo"}, 201)
-            yield wire
+from sessions.doors.own_shells import shown_text
 
 
 async def test_a_sandbox_has_all_that_is_required(wire: Wire) -> None:
@@ -210,6 +153,18 @@ async def test_a_text_is_a_process_of_its_own(wire: Wire) -> None:
     assert (await wire.exec({"command": "echo alive"})).json()["stdout"] == "alive\n"
 
 
+async def test_commands_are_shown_as_they_were_asked_for(wire: Wire, engine: sessions.Engine) -> None:
+    asked: list[dict[str, Any]] = [
+        {"command": "echo 'x'  $HOME"},
+        {"command": f": {'x' * 200_000}"},
+        {"command": "printf", "args": ["%s", "a b"]},
+    ]
+    for body in asked:
+        assert (await wire.exec(body)).json()["exit_code"] == 0
+    shown = [shown_text(command.info) for command in await engine.list_commands()]
+    assert sorted(shown) == sorted([asked[0]["command"], asked[1]["command"], "printf %s 'a b'"])
+
+
 async def test_exec_answers(wire: Wire) -> None:
     answer = await wire.exec({"command": "echo $A; echo e >&2; exit 3", "env": {"A": "ü"}, "new": 1})
     assert answer.json() == {"stdout": "ü\n", "stderr": "e\n", "exit_code": 3, "truncated": False}
@@ -229,62 +184,17 @@ async def test_exec_answers(wire: Wire) -> None:
         assert (last["finished"], last["exit_code"], last["code"]) == (True, code, "exec_failed")
         assert last["error"] + "\n" == found["stderr"]
     wrong: list[Any] = [{}, {"command": ""}, {"command": 1}, {"command": "x", "args": "y"}, {"command": "x", "env": {"A": 1}}, [],
-                        {"command": "x", "timeout_s": "1"}, {"command": "x", "timeout_s": True}, {"command": "a\0"}]  # fmt: skip
+                        {"command": "x", "timeout_s": "1"}, {"command": "x", "timeout_s": True}, {"command": "a\0"},
+                        {"command": "true", "args": ["\0"]}]  # fmt: skip
     for body in wrong:
         for path in ("/exec", "/exec/stream"):
             refused = await wire.exec(body, path)
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request"), body
+    token = {"X-Access-Token": wire.sandbox["access_token"]}
+    refused = await wire.bare.post("/exec", content=rb'{"command": "\ud800"}', headers=token)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "bad_request")
+    assert "the command has a lone surrogate" in refused.text
     assert (await wire.bare.get("/exec", headers={"X-Access-Token": wire.sandbox["access_token"]})).status_code == 405
-
-
-async def test_stream_tells_times_and_its_end(wire: Wire) -> None:
-    events = await wire.events({"command": "echo 1; sleep 0.1; echo e >&2; sleep 0.1; printf '\\303'; exit 3"})
-    assert [{k: v for k, v in event.items() if k != "timestamp"} for event in events] == [
-        {"stdout": "1\n"}, {"stderr": "e\n"}, {"stdout": "\ufffd"}, {"finished": True, "exit_code": 3}
-    ]  # fmt: skip
-    times = [datetime.fromisoformat(event["timestamp"]) for event in events]
-    assert times == sorted(times)
-    assert all(time.tzinfo is not None for time in times)
-
-
-async def test_silence_is_broken(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessions.doors.superserve.runs.KEEPALIVE_SECONDS", 0.1)
-    text = (await wire.exec({"command": "sleep 0.5; echo x"})).text
-    assert text.startswith("  ")
-    assert json.loads(text)["stdout"] == "x\n"
-    text = (await wire.exec({"command": "sleep 0.5; echo x"}, "/exec/stream")).text
-    assert text.count(": keepalive\n\n") >= 3
-    assert [event.get("stdout") for event in events_of(text)] == ["x\n", None]
-
-
-async def test_commands_without_a_limit_get_one(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessions.doors.superserve.exec.WaitedExec.default_seconds", 0.5)
-    monkeypatch.setattr("sessions.doors.superserve.exec.StreamedExec.default_seconds", 0.5)
-    body = {"command": "echo begun; sleep 641"}
-    assert (await wire.exec(body)).json() == {"stdout": "begun\n", "stderr": "", "exit_code": 124, "truncated": False}
-    assert (await wire.events(body))[-1]["exit_code"] == 124
-    assert (await wire.exec({"command": "sleep 1; echo x", "timeout_s": 5})).json()["stdout"] == "x\n"
-
-
-async def test_commands_end_with_their_clients(wire: Wire, engine: sessions.Engine) -> None:
-    for path in ("/exec", "/exec/stream"):
-        with trio.move_on_after(0.5):
-            await wire.exec({"command": "trap '' TERM; sleep 642 & sleep 643; sleep 644"}, path)
-    with trio.fail_after(10):
-        while [command.reason for command in await engine.list_commands()] != ["killed", "killed"]:
-            await trio.sleep(0.05)
-
-
-async def test_a_client_that_goes_is_noticed_behind_unread_input(wire: Wire, engine: sessions.Engine) -> None:
-    async with wire.connect() as socket:
-        await socket.send_text('{"command": "echo up; exec sleep 646"}')
-        assert await socket.receive() == b"\1up\n"
-        with trio.fail_after(30):
-            for _ in range(60):
-                await socket.send(bytes(1 << 18))
-    (command,) = await engine.list_commands()
-    with trio.fail_after(30):
-        assert (await command.wait()).reason == "killed"
 
 
 async def test_a_wrong_token_is_told_what_is_missing(wire: Wire) -> None:
@@ -294,25 +204,3 @@ async def test_a_wrong_token_is_told_what_is_missing(wire: Wire) -> None:
         assert "access token of that sandbox" in answer.json()["error"]["message"]
     error = await wire.http.get("/superserve/sandboxes", headers={"X-API-Key": "wrong"})
     assert "this server asks for its token" in error.json()["error"]["message"]
-
-
-async def test_a_server_that_ends_tells_its_clients(engine: sessions.Engine) -> None:
-    told: list[Any] = []
-    async with served(engine) as addresses, trio.open_nursery() as nursery:
-        async with over_tcp(addresses) as client:
-            made = (await client.post("/superserve/sandboxes", json={"name": "x"})).json()
-
-        async def ask(path: str) -> None:
-            headers = {"X-Access-Token": made["access_token"]}
-            async with over_tcp(addresses, None, timeout=30) as client:
-                told.append((await client.post(path, json={"command": "echo x; sleep 645"}, headers=headers)).text)
-
-        nursery.start_soon(ask, "/exec")
-        nursery.start_soon(ask, "/exec/stream")
-        while len([command for command in await engine.list_commands() if command.size_bytes == 2]) < 2:
-            await trio.sleep(0.02)
-        for session in await engine.list_sessions():
-            await session.close()
-    answers = sorted(told, reverse=True)
-    assert json.loads(answers[0])["exit_code"] == 137
-    assert events_of(answers[1])[-1]["exit_code"] == 137

@@ -19,6 +19,8 @@ from ..requests import json_response
 CODES: Final = Codes([(Broken, 502, Broken.code)])
 """With 502 there is a sandbox, and nothing can be started in it."""
 BUSY: Final = 429
+IN_PROGRESS: Final = "idempotency_in_progress"
+"""Clients ask again for this code, and for no other of its status."""
 RETRY_SECONDS: Final = 1
 
 status_and_code = CODES.find
@@ -36,6 +38,10 @@ def stopped(sandbox_id: str) -> Refusal:
     return Refusal(503, "sandbox_stopped", f"sandbox {sandbox_id} is stopped: resume it first")
 
 
+def making() -> Refusal:
+    return Refusal(409, IN_PROGRESS, "the sandbox of this request is just being made: ask again")
+
+
 def not_here(what: str) -> Refusal:
     return Refusal(501, "not_implemented", f"{what} are not there: this server runs processes in local directories")
 
@@ -43,6 +49,6 @@ def not_here(what: str) -> Refusal:
 def error_answer(scope: Scope, error: SessionsError) -> Response:
     status, code = status_and_code(error)
     headers = dict(getattr(error, "headers", {}))
-    if status == BUSY:
+    if status == BUSY or code == IN_PROGRESS:
         headers["Retry-After"] = str(RETRY_SECONDS)
     return json_response({"error": str(error), "code": code}, status, headers)

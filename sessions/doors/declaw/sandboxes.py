@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import trio
 from starlette.responses import Response
@@ -15,12 +17,12 @@ from starlette.types import ASGIApp
 from ...arguments import check_encodable, check_labels
 from ...errors import Invalid, SessionsError
 from ...models import SpaceInfo
-from ...spaces import Space
+from ...spaces import Space, Spaces
 from ..fields import Fields
 from ..pages import cut_page
 from ..rendering import rfc3339
 from ..requests import json_response
-from .errors import Refusal, not_here
+from .errors import Refusal, making, not_here
 from .lifetimes import ENDS_AT, ON_TIMEOUT, lifetime, renew
 from .routing import AUTO_RESUME, DOOR, PREFIX, Call, Row, find_space
 
@@ -30,6 +32,8 @@ SAME: Final = {"live": "running"}
 TEMPLATE: Final = "template"
 KEY: Final = "idempotency_key"
 KEY_HEADER: Final = b"idempotency-key"
+MAKING: Final[WeakKeyDictionary[Spaces, set[str]]] = WeakKeyDictionary()
+"""The keys of requests whose sandboxes are just being made."""
 MOST: Final = 1000
 """Sandboxes on one page of a list."""
 
@@ -53,9 +57,27 @@ async def create(call: Call) -> ASGIApp:
         if body.has(name):
             raise not_here(name)
     key = dict(call.scope["headers"]).get(KEY_HEADER, b"").decode("latin-1")
-    known = find_by_key(call, key) if key else None
-    if known is not None:
-        return json_response(view(known.info), 201)
+    with just_once(call.spaces, key) as known:
+        space = known or await make(call, key)
+    return json_response(view(space.info), 201)
+
+
+@contextmanager
+def just_once(spaces: Spaces, key: str) -> Iterator[Space | None]:
+    """What the same request has made before, when its answer got lost. Refused while that is just being made."""
+    keys = MAKING.setdefault(spaces, set())
+    if key in keys:
+        raise making()
+    wanted = {key} - {""}
+    keys |= wanted
+    try:
+        yield next((space for space in spaces.list(DOOR) if space.info.facts.get(KEY) in wanted), None)
+    finally:
+        keys -= wanted
+
+
+async def make(call: Call, key: str) -> Space:
+    body = call.body
     lifecycle = Fields(body.object("lifecycle"))
     facts: dict[str, Any] = {TEMPLATE: body.text("template") or "base", **lifetime(read_seconds(body))}
     if key:
@@ -64,21 +86,8 @@ async def create(call: Call) -> ASGIApp:
         facts[ON_TIMEOUT] = "pause"
     if lifecycle.flag("auto_resume"):
         facts[AUTO_RESUME] = True
-    space = await call.spaces.create(
-        DOOR, f"{PREFIX}{secrets.token_hex(4)}", env=body.texts("envs"), labels=body.texts("metadata"), facts=facts
-    )
-    return json_response(view(space.info), 201)
-
-
-def find_by_key(call: Call, key: str) -> Space | None:
-    """What the same request has made before, when its answer got lost."""
-    for info in call.spaces.table.list(DOOR):
-        if info.facts.get(KEY) == key:
-            for space in call.spaces.list(DOOR):
-                if space.id == info.id:
-                    return space
-            raise Refusal(409, "idempotency_in_progress", f"sandbox {info.id} is just being made")
-    return None
+    space_id = f"{PREFIX}{secrets.token_hex(4)}"
+    return await call.spaces.create(DOOR, space_id, env=body.texts("envs"), labels=body.texts("metadata"), facts=facts)
 
 
 def read_seconds(fields: Fields, name: str = "timeout") -> float | None:

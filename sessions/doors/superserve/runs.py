@@ -16,13 +16,14 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
-from ...arguments import NoDirectory
+from ...arguments import NoDirectory, check_encodable
 from ...command import Command
 from ...errors import Closed, Conflict, Invalid, SessionsError
 from ...spaces import Space
 from ..fields import Fields
 from ..open_streams import OpenStream, Streams
 from ..outcomes import CANNOT_START, NOT_FOUND, TIMED_OUT, told_exit_code
+from ..own_shells import SHOWN, is_argument
 from ..starting import exit_code_of
 from .errors import Unavailable
 from .routing import Call
@@ -35,6 +36,8 @@ GRACE_SECONDS: Final = 0.5
 KEEPALIVE_SECONDS: Final = 3.0
 """The longest silence. The shortest that makes a client give up is five seconds."""
 LONGEST_SECONDS: Final = 10**9
+LONG_TEXT: Final = "exec /bin/sh -c '. /dev/fd/9' 9<<<"
+"""In front of a text that is longer than an argument may be, for its shell to read."""
 LAST_WORDS: Final = "the server is about to end, and the command with it"
 
 
@@ -60,9 +63,15 @@ class Asked:
     @property
     def text(self) -> str:
         """For our shell, which gives way to what is run."""
-        if self.args is None:
+        if self.args is not None:
+            return shlex.join(["exec", "--", self.command, *self.args])
+        if is_argument(self.command):
             return shlex.join(["exec", "/bin/sh", "-c", self.command])
-        return shlex.join(["exec", "--", self.command, *self.args])
+        return f"{LONG_TEXT}{shlex.quote(self.command)}"
+
+    @property
+    def shown(self) -> str:
+        return self.command if self.args is None else shlex.join([self.command, *self.args])
 
 
 def read_asked(fields: Fields, default_seconds: float | None) -> Asked:
@@ -70,8 +79,10 @@ def read_asked(fields: Fields, default_seconds: float | None) -> Asked:
     if not command:
         raise Invalid("command: expected a text that is not empty")
     args = fields.text_list("args") if fields.values.get("args") is not None else None
-    if any("\0" in word for word in [command, *(args or [])]):
-        raise Invalid("a command can't have a NUL character: remove it")
+    for word in [command, *(args or [])]:
+        if "\0" in word:
+            raise Invalid("a command can't have a NUL character: remove it")
+        check_encodable("the command", word)
     return Asked(
         command, args, fields.text("working_dir") or "", fields.texts("env"), read_limit(fields, default_seconds)
     )
@@ -169,7 +180,12 @@ async def start(streams: Streams, space: Space, asked: Asked, stdin: bool = Fals
         check_program(asked, space)
         try:
             _, command = await space.start_process(
-                asked.text, cwd=asked.cwd, env=asked.env, timeout=asked.seconds, stdin=stdin
+                asked.text,
+                cwd=asked.cwd,
+                env=asked.env,
+                timeout=asked.seconds,
+                stdin=stdin,
+                labels={SHOWN: asked.shown},
             )
         except NoDirectory as error:
             raise CannotStart(exit_code_of(error), str(error)) from None

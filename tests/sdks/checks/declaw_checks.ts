@@ -41,6 +41,28 @@ const checks: Record<string, () => Promise<void>> = {
     await assert.rejects(made.getInfo(), (error: Error) => error.constructor === SandboxError && error.message.includes('410'))
     await assert.rejects(Sandbox.connect('sbx-00000000'), NotFoundError)
   },
+  async node_sandboxes_are_killed_by_their_ids() {
+    const metadata = { many: 'node' }
+    const ids: string[] = []
+    for (let number = 0; number < 4; number++) ids.push((await Sandbox.create({ metadata })).sandboxId)
+    const query = { metadata: JSON.stringify(metadata), state: 'running' }
+    const first = await Sandbox.list({ query, limit: 3 })
+    const rest = await Sandbox.list({ query, limit: 3, nextToken: first.nextToken })
+    assert.deepEqual([...first.sandboxes, ...rest.sandboxes].map((item) => item.sandboxId), ids)
+    assert.equal(rest.nextToken, '')
+    assert.equal(await Sandbox.kill(ids[0]), true)
+    assert.equal(await Sandbox.kill(ids[0]), false)
+    assert.equal(await Sandbox.kill(ids[1], { wait: true }), true)
+    assert.equal(await Sandbox.kill(ids[1], { wait: true }), false)
+    assert.deepEqual(await Sandbox.killMany(ids.slice(0, 3)), {
+      [ids[0]]: { queued: false }, [ids[1]]: { queued: false }, [ids[2]]: { queued: true },
+    })
+    const results = await Sandbox.killMany([...ids, 'sbx-00000000'], { wait: true })
+    assert.deepEqual(ids.map((id) => results[id]), [{ killed: false }, { killed: false }, { killed: false }, { killed: true }])
+    assert.match(results['sbx-00000000'].error!, /sbx-00000000/)
+    assert.deepEqual((await Sandbox.list({ query })).sandboxes, [])
+    await assert.rejects(Sandbox.kill('sbx-00000000'), NotFoundError)
+  },
   async node_errors_have_their_types() {
     await assert.rejects(Sandbox.create({ apiKey: 'wrong-key' }), AuthenticationError)
     await assert.rejects(commands.run(''), InvalidArgumentError)
@@ -56,6 +78,9 @@ const checks: Record<string, () => Promise<void>> = {
     assert.deepEqual((await commands.run('true', { cwd: '/nowhere' })).exitCode, 127)
     const ended = await commands.run('echo begun; sleep 1000', { timeout: 0.5 })
     assert.deepEqual([ended.stdout, ended.exitCode], ['begun\n', 124])
+    for (const result of [await commands.run('sleep 0.3; echo x', { timeout: 0 }), await commands.runStream('sleep 0.3; echo x', { timeout: 0 })]) {
+      assert.deepEqual(result, { stdout: 'x\n', stderr: '', exitCode: 0 })
+    }
   },
   async node_command_in_background() {
     const handle = await commands.run('sleep 0.3; echo out; exit 5', { background: true })

@@ -34,6 +34,33 @@ const checks = {
     await made.kill()
     await assert.rejects(Sandbox.connect(made.id), NotFoundError)
   },
+  async node_sandbox_is_updated_and_killed_by_its_id() {
+    const { id } = await Sandbox.create({ name: 'x', timeoutSeconds: 3000, metadata: { by: 'id' } })
+    await Sandbox.updateById(id, { metadata: { by: 'another' }, timeoutSeconds: null })
+    const [info] = await Sandbox.list({ metadata: { by: 'another' } })
+    assert.deepEqual([info.id, info.timeoutSeconds ?? null], [id, null])
+    await Sandbox.killById(id)
+    await Sandbox.killById(id)
+    assert.deepEqual(await Sandbox.list({ metadata: { by: 'another' } }), [])
+  },
+  async node_token_is_asked_for_once_more() {
+    const other = await Sandbox.create({ name: 'other' })
+    const own = sandbox._accessToken
+    for (const wrong of ['nonsense', other._accessToken, process.env.SUPERSERVE_API_KEY]) {
+      sandbox._accessToken = wrong
+      assert.equal((await commands.run('echo x >>once; wc -l <once; rm once')).stdout, '1\n')
+      sandbox._accessToken = wrong
+      assert.equal((await stream('echo x >>once; wc -l <once; rm once'))[1], '1\n')
+      sandbox._accessToken = wrong
+      assert.equal((await (await commands.spawn('echo $WHO')).wait()).stdout, 'me\n')
+      assert.equal(sandbox._accessToken, own)
+    }
+    await other.pause()
+    assert.equal((await stream('echo on'))[1], 'on\n')
+    assert.equal((await (await other.commands.spawn('echo awake')).wait()).stdout, 'awake\n')
+    await other.kill()
+    await assert.rejects(other.commands.run('true'))
+  },
   async node_run_tells_all() {
     const found = await commands.run('echo $WHO $A; echo e >&2; pwd; cat; exit 3', { cwd: '/usr', env: { A: 'b' } })
     assert.deepEqual([found.stdout, found.stderr, found.exitCode], ['me b\n/usr\n', 'e\n', 3])
@@ -81,6 +108,17 @@ const checks = {
     const killed = await commands.spawn('sleep 1000')
     killed.kill('SIGKILL')
     assert.equal((await killed.wait()).exitCode, 137)
+    const limited = await commands.spawn('echo begun; sleep 1000', { timeoutMs: 500 })
+    assert.deepEqual(await limited.wait(), { stdout: 'begun\n', stderr: '', exitCode: 124 })
+  },
+  async node_spawn_ends_with_its_client() {
+    const nap = `sleep ${3_000_000 + process.pid}`
+    const sleeping = async () => (await commands.run(`pgrep -f '^${nap}'`)).stdout !== ''
+    const session = await commands.spawn(`trap '' TERM; ${nap} & ${nap}; ${nap}`)
+    while (!await sleeping());
+    session.close()
+    while (await sleeping());
+    await assert.rejects(session.wait())
   },
 }
 

@@ -1,112 +1,13 @@
-"""Checks of sandboxes and commands: ``python superserve_commands.py sync`` or ``async``."""
+"""Checks of commands: ``python superserve_commands.py sync`` or ``async``."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import sys
 import time
 
-from superserve import NetworkConfig, SandboxStatus
 from superserve_clients import Check, Client, run_checks
-
-
-async def sandbox_is_made_found_and_killed(client: Client) -> None:
-    kind = client.sandboxes
-    made = await client.call(kind.create, name="twice", metadata={"who": client.kind, "a b": "ü&="})
-    again = await client.call(kind.create, name="twice", metadata={"who": client.kind})
-    assert made.status == SandboxStatus.ACTIVE
-    assert (made.name, made.metadata) == ("twice", {"who": client.kind, "a b": "ü&="})
-    assert made.id != again.id
-    assert (await client.call(made.get_info)).metadata == made.metadata
-    listed = await client.call(kind.list, metadata={"who": client.kind})
-    assert [info.id for info in listed] == [made.id, again.id]
-    assert [info.id for info in await client.call(kind.list, metadata={"a b": "ü&="})] == [made.id]
-    paged = await client.call(kind.list, metadata={"who": client.kind}, limit=1, offset=1)
-    assert [info.id for info in paged] == [again.id]
-    await client.call(again.pause)
-    for status, ids in (("paused", [again.id]), (["active", "paused"], [made.id, again.id]), ("failed", [])):
-        assert [i.id for i in await client.call(kind.list, metadata={"who": client.kind}, status=status)] == ids
-    for sandbox in (made, again):
-        await client.call(sandbox.kill)
-        await client.call(sandbox.kill)
-        await client.call(kind.kill_by_id, sandbox.id)
-        await client.refused("NotFoundError", kind.connect, sandbox.id)
-    assert await client.call(kind.list, metadata={"who": client.kind}) == []
-
-
-async def sandbox_is_updated(client: Client) -> None:
-    made = await client.call(client.sandboxes.create, name="u", timeout_seconds=3000, auto_delete_seconds=90)
-    info = await client.call(made.get_info)
-    assert (info.timeout_seconds, info.auto_delete_seconds, info.auto_delete_at) == (3000, 90, None)
-    await client.call(made.update, metadata={"a": "1"}, timeout_seconds=None)
-    await client.call(made.pause, wait=True)
-    info = await client.call(made.get_info)
-    assert (info.metadata, info.timeout_seconds, info.status) == ({"a": "1"}, None, SandboxStatus.PAUSED)
-    assert 80 < info.auto_delete_at.timestamp() - time.time() < 91
-    await client.call(client.sandboxes.update_by_id, made.id, auto_delete_seconds=None)
-    assert (await client.call(made.get_info)).auto_delete_seconds is None
-    await client.call(made.kill)
-
-
-async def options_that_mean_nothing_here_are_taken(client: Client) -> None:
-    network = NetworkConfig(deny_out=["0.0.0.0/0"])
-    options = {"from_template": "superserve/base", "network": network, "preview_access": "private"}
-    made = await client.call(client.sandboxes.create, name="options", **options)
-    assert (await client.call(made.commands.run, "echo x")).stdout == "x\n"
-    await client.call(made.kill)
-
-
-async def killed_sandbox_is_not_there(client: Client) -> None:
-    made = await client.call(client.sandboxes.create, name="gone")
-    other = await client.call(client.sandboxes.connect, made.id)
-    await client.call(made.kill)
-    await client.refused("NotFoundError", other.commands.run, "true", on_stdout=print)
-    for method in (other.get_info, other.pause, other.resume):
-        assert (await client.refused("NotFoundError", method)).code == "not_found"
-    await client.refused("NotFoundError", other.update, metadata={})
-    if client.kind == "async":
-        await client.refused("NotFoundError", other.commands.spawn, "true")
-    await client.call(other.kill)
-
-
-async def paused_sandbox_goes_on_by_itself(client: Client) -> None:
-    made = await client.call(client.sandboxes.create, name="p")
-    await client.call(made.commands.run, "echo kept >file; (while :; do date +%s%N >tick; sleep 0.05; done) &")
-    await client.call(made.pause)
-    assert (await client.call(made.get_info)).status == SandboxStatus.PAUSED
-    assert (await client.call(made.commands.run, "cat file")).stdout == "kept\n"
-    assert (await client.call(made.get_info)).status == SandboxStatus.ACTIVE
-    ticks = await client.call(made.commands.run, "cat tick; sleep 0.3; cat tick")
-    assert len(set(ticks.stdout.split())) == 2  # what ran in it runs again
-    await client.call(made.pause)
-    seen: list[str] = []
-    assert (await client.call(made.commands.run, "cat file", on_stdout=seen.append)).stdout == "kept\n"
-    await client.call(made.pause)
-    await client.call(made.resume)
-    assert (await client.call(made.get_info)).status == SandboxStatus.ACTIVE
-    await client.call(made.pause)
-    other = await client.call(client.sandboxes.connect, made.id)
-    assert (await client.call(other.commands.run, "cat file")).stdout == "kept\n"
-    await client.call(other.kill)
-    await client.refused("NotFoundError", made.commands.run, "true")
-
-
-async def tokens_open_their_own_sandbox(client: Client) -> None:
-    other = await client.call(client.sandboxes.create, name="o")
-    own = client.sandbox._access_token
-    # Whatever is wrong with it, the client asks for the right one, and its command runs once.
-    for wrong in ("nonsense", other._access_token, own[:-1], own + "x", os.environ["SUPERSERVE_API_KEY"]):
-        client.sandbox._access_token = wrong
-        assert (await client.run("echo x >>once; wc -l <once; rm once")).stdout == "1\n"
-        assert client.sandbox._access_token == own
-        client.sandbox._access_token = wrong
-        assert (await client.stream("echo x >>once; wc -l <once; rm once"))[1] == "1\n"
-    error = await client.refused("AuthenticationError", client.sandboxes.create, name="x", api_key="wrong")
-    assert error.status_code == 401
-    await client.refused("AuthenticationError", client.sandboxes.create, name="x", api_key=own)
-    await client.call(other.kill)
 
 
 async def run_tells_all(client: Client) -> None:
@@ -136,6 +37,18 @@ async def stream_tells_all(client: Client) -> None:
     assert (result.exit_code, "no-such-program" in err) == (127, True)
 
 
+async def commands_may_be_long(client: Client) -> None:
+    """Longer than one argument of a program may be."""
+    lines = "y 'z' $HOME\n" * 20000
+    text = f"cat <<'END'\n{lines}END\necho $0 $WHO $$; cat; exit 3"
+    for options in ({}, {"on_stdout": str}):
+        results = await asyncio.gather(*[client.run(text, **options) for _ in range(2)])
+        assert [result.exit_code for result in results] == [3, 3]
+        first, second = [result.stdout.removeprefix(lines).split() for result in results]
+        assert first[:2] == second[:2] == ["/bin/sh", "me"]
+        assert first[2] != second[2]
+
+
 async def one_callback_makes_a_stream(client: Client) -> None:
     for name in ("stdout", "stderr"):
         seen: list[str] = []
@@ -146,9 +59,8 @@ async def one_callback_makes_a_stream(client: Client) -> None:
 
 async def stream_is_live(client: Client) -> None:
     seen: list[float] = []
-    begun = time.monotonic()
-    await client.run("echo 1; sleep 1; echo 2", on_stdout=lambda text: seen.append(time.monotonic() - begun))
-    assert seen[0] < 0.9 < seen[1]
+    await client.run("echo 1; sleep 1; echo 2", on_stdout=lambda text: seen.append(time.monotonic()))
+    assert seen[1] - seen[0] > 0.5
 
 
 async def text_is_exact(client: Client) -> None:
@@ -228,11 +140,6 @@ async def errors_have_their_types(client: Client) -> None:
     await client.refused("ValidationError", commands.run, "", on_stdout=print)
     error = await client.refused("NotFoundError", client.sandboxes.connect, "nobody")
     assert (error.status_code, error.code) == (404, "not_found")
-    for method in (client.sandbox.files.read, client.sandbox.list_preview_ports, client.sandbox.snapshot):
-        error = await client.refused("ServerError", method, *(["/x"] if "read" in method.__name__ else []))
-        assert error.status_code == 501
-    error = await client.refused("ServerError", client.sandboxes.create, name="x", secrets={"A": "b"})
-    assert (error.status_code, error.code) == (501, "not_implemented")
 
 
 async def sandboxes_do_not_see_each_other(client: Client) -> None:
@@ -252,14 +159,9 @@ async def sandboxes_do_not_see_each_other(client: Client) -> None:
 
 
 CHECKS: list[Check] = [
-    sandbox_is_made_found_and_killed,
-    sandbox_is_updated,
-    options_that_mean_nothing_here_are_taken,
-    killed_sandbox_is_not_there,
-    paused_sandbox_goes_on_by_itself,
-    tokens_open_their_own_sandbox,
     run_tells_all,
     stream_tells_all,
+    commands_may_be_long,
     one_callback_makes_a_stream,
     stream_is_live,
     text_is_exact,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import time
 
+import websockets
 from superserve import SandboxError
 from superserve_clients import Check, Client, run_checks
 
@@ -39,6 +41,13 @@ async def spawn_takes_directory_and_environment(client: Client) -> None:
     session = await client.sandbox.commands.spawn("")
     result = await session.wait()
     assert (result.exit_code, "command" in result.stderr) == (126, True)
+
+
+async def spawn_may_be_long(client: Client) -> None:
+    session = await client.sandbox.commands.spawn(f"read a; : {'x' * 200_000}; echo got $a; exit 3")
+    await session.stdin.write("one\n")
+    result = await session.wait()
+    assert (result.stdout, result.stderr, result.exit_code) == ("got one\n", "", 3)
 
 
 async def spawn_is_signalled(client: Client) -> None:
@@ -125,15 +134,38 @@ async def spawn_wakes_its_sandbox(client: Client) -> None:
     assert (await session.wait()).exit_code == 137
 
 
+async def spawn_may_be_silent_for_long(client: Client) -> None:
+    usual = websockets.connect
+    websockets.connect = functools.partial(usual, ping_interval=0.2, ping_timeout=20)  # instead of each twenty seconds
+    try:
+        session = await client.sandbox.commands.spawn("read a; echo got $a")
+    finally:
+        websockets.connect = usual
+    while session._ws.latency == 0:  # until an answer has come, without which a client would leave
+        await asyncio.sleep(0.05)
+    await session.stdin.write("x\n")
+    assert (await session.wait()).stdout == "got x\n"
+
+
+async def spawn_takes_hints_of_where_its_sandbox_is(client: Client) -> None:
+    client.sandbox._routing_hint = "a.e30.b"
+    session = await client.sandbox.commands.spawn("echo x")
+    assert (session._ws.subprotocol, (await session.wait()).stdout) == ("superserve.exec.v1", "x\n")
+    client.sandbox._routing_hint = None
+
+
 CHECKS: list[Check] = [
     spawn_is_written_to,
     spawn_takes_directory_and_environment,
+    spawn_may_be_long,
     spawn_is_signalled,
     spawn_is_limited_in_time,
     spawn_is_exact,
     spawn_never_splits_a_character,
     spawn_ends_with_its_client,
     spawn_wakes_its_sandbox,
+    spawn_may_be_silent_for_long,
+    spawn_takes_hints_of_where_its_sandbox_is,
 ]
 
 if __name__ == "__main__":
