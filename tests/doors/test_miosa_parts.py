@@ -144,7 +144,8 @@ def test_errors(error: SessionsError, status: int, code: str, retry: bool) -> No
     assert (answer.status_code, body["error"]["code"], body["error"]["message"]) == (status, code, str(error))
     assert answer.headers["x-request-id"] == body["request_id"]
     assert body["error"]["retryable"] is retry
-    assert (answer.headers.get("retry-after"), body.get("retry_after")) == (("1", 1) if retry else (None, None))
+    hints = (answer.headers.get("retry-after"), body.get("retry_after"), body["error"].get("retry_after_ms"))
+    assert hints == (("1", 1, 1000) if retry else (None, None, None))
 
 
 def test_cells_are_taken_apart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -55,6 +56,16 @@ async def test_a_command_of_a_ticket_times_out(wire: Wire) -> None:
     assert events == [("output", {"line": "begun", "stream": "stdout"}), ("timeout", {"timeout_seconds": 1})]
     assert trio.current_time() - began < 20
     await wire.ask("POST", f"{wire.computer}/exec/stream", {"command": "true", "timeout": 301}, 422)
+
+
+async def test_a_client_chooses_the_shell(wire: Wire) -> None:
+    for shell, name in (("/bin/sh", "/bin/sh\n"), ("", "bash\n"), ("/bin/bash", "bash\n")):
+        (_, told), *_ = await wire.events(await wire.start("echo $0", shell=shell))
+        assert told["line"].endswith(name)
+    (_, told), (_, ended) = await wire.events(await wire.start("echo $0", shell="/bin/nosuch"))
+    assert (told["stream"], "/bin/nosuch" in told["line"], ended["exit_code"]) == ("stderr", True, 127)
+    body = {"command": "echo $0", "shell": "/bin/sh"}
+    assert (await wire.ask("POST", f"{wire.computer}/exec", body))["output"] == "/bin/sh\n"
 
 
 async def test_commands_of_a_computer_have_a_timeout_in_any_case(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +209,7 @@ async def test_errors_are_what_clients_read(wire: Wire) -> None:
     ):
         assert (await wire.ask("GET", f"{wire.computer}/{path}", status=501))["error"]["code"] == "NOT_IMPLEMENTED"
         await wire.ask("GET", f"{API}/computers/none/{path}", status=404)
-    for path in ("sandbox-template-builds/x", "agents", "run-groups/x"):
+    for path in ("sandbox-template-builds/x", "agents", "run-groups/x", "egress/secrets"):
         await wire.ask("GET", f"{API}/{path}", status=501)
     for body in (
         "{",
@@ -237,3 +248,51 @@ async def test_machines_outlive_the_server(engine: sessions.Engine) -> None:
         assert (await http.get(f"{API}/computers/{made['id']}")).json()["name"] == "kept"
         found = (await http.get(f"{API}/computers/{made['id']}/services")).json()
         assert [one["name"] for one in found] == ["s"]
+
+
+async def test_a_service_ends_with_its_server(root: Path) -> None:
+    """It is told as one that ended by itself, unless nobody wants it to run; and started again when its computer is."""
+    paths: list[str] = []
+    async with sessions.open_engine(root) as engine, served(engine) as addresses, over_tcp(addresses) as http:
+        for name in ("runs", "stops"):
+            computer = (await http.post(f"{API}/computers", json={"name": name})).json()["id"]
+            service = {"name": "s", "command": "sleep 606"}
+            made = (await http.post(f"{API}/computers/{computer}/services", json=service)).json()["id"]
+            paths.append(f"{API}/computers/{computer}/services/{made}")
+        await http.post(f"{API}/computers/{computer}/stop")
+    async with sessions.open_engine(root) as engine, served(engine) as addresses, over_tcp(addresses) as http:
+        found = [(await http.get(path)).json() for path in paths]
+        assert [(one["status"], one["exit_code"]) for one in found] == [("failed", 137), ("stopped", 137)]
+        for path in paths:
+            await http.post(f"{path.partition('/services/')[0]}/restart")
+            assert (await http.get(path)).json()["status"] == "running"
+
+
+async def test_who_leaves_a_blocking_call_ends_nothing(wire: Wire, engine: sessions.Engine) -> None:
+    """Nor does who leaves what can be come back to: a job, and a process."""
+    text = "until test -e go; do sleep 0.02; done; exit 7"
+    host = wire.computer.replace("/computers/", "/opencomputers/hosts/")
+    pid = (await wire.ask("POST", f"{wire.sandbox}/processes", {"command": text}, 201))["pid"]
+    requests: list[tuple[str, str, Any]] = [
+        ("POST", f"{wire.computer}/exec", {"command": text}),
+        ("POST", f"{wire.sandbox}/exec", {"command": text}),
+        ("POST", f"{host}/exec", {"cmd": text, "stream": True}),
+        ("GET", f"{wire.sandbox}/processes/{pid}/stream", None),
+        ("GET", await wire.start(text), None),
+    ]
+    for method, path, body in requests:
+        with pytest.raises(httpx.ReadTimeout):
+            await wire.http.request(method, path, json=body, timeout=0.3)
+    for path in (wire.computer, wire.sandbox):
+        assert (await wire.ask("POST", f"{path}/exec", {"command": "touch go"}))["exit_code"] == 0
+    with trio.fail_after(30):
+        ended = [await command.wait() for command in await engine.list_commands()]
+    assert sorted((command.reason, command.exit_code) for command in ended) == [("exit", 0)] * 2 + [("exit", 7)] * 5
+
+
+async def test_logs_outlive_their_machines(wire: Wire, engine: sessions.Engine) -> None:
+    for path in (wire.computer, wire.sandbox):
+        await wire.ask("POST", f"{path}/exec", {"command": "echo kept"})
+        await wire.ask("DELETE", path)
+        (command,) = await engine.list_commands(labels={"space": path.rpartition("/")[2], "door": "miosa"})
+        assert (await command.logs()).stdout == b"kept\n"

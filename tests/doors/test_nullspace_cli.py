@@ -6,11 +6,15 @@ import json
 import os
 import select
 import subprocess
+import termios
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sdk_runs import Sdk
+from user_terminal import UserTerminal
 
 SDK = Sdk("nullspace")
 CLI = SDK.python.with_name("nullspace")
@@ -58,6 +62,8 @@ def test_machines(cli: Cli) -> None:
     assert cli.json("get", cli.machine)["status"] == "running"
     assert cli.json("timeout", "set", cli.machine, "--seconds", "600")["timeout_ms"] == 600_000
     assert cli.run("exec", "mch_nobody", "true")[0] == 3
+    assert cli.json("hibernate", cli.machine)["machine_id"] == cli.machine
+    assert cli.json("resume", cli.machine)["status"] == "running"
 
 
 def test_exec(cli: Cli) -> None:
@@ -71,6 +77,7 @@ def test_exec(cli: Cli) -> None:
     assert cli.run("exec", cli.machine, "echo", "--", "a b", "*")[:2] == (0, "a b *\n")
     assert cli.run("exec", cli.machine, "nosuch")[0] == 127
     assert cli.run("exec", cli.machine, "--timeout", "1", "sleep", "--", "600")[0] == 8
+    assert cli.run("exec", cli.machine, "--shell", "echo", "--", "x")[0] == 2
     shown = cli.json("exec", cli.machine, "--json", "echo", "--", "x")
     assert (shown["exit_code"], shown["stdout"]) == (0, "x\n")
 
@@ -86,6 +93,7 @@ def test_processes(cli: Cli) -> None:
     assert cli.run("process", "kill", cli.machine, pid)[0] == 0
     assert cli.json("process", "logs", cli.machine, pid, "--json")["exit_code"] == 137
     assert cli.run("process", "kill", cli.machine, "999")[0] == 3
+    assert cli.run("process", "stdin", cli.machine, pid, stdin="late\n")[0] == 7
     assert cli.run("process", "code-run", cli.machine, "print(6 * 7)")[:2] == (0, "42\n")
 
 
@@ -133,6 +141,48 @@ def test_terminals_are_joined(cli: Cli) -> None:
     assert (code, json.loads(shown)["exit_code"]) == (6, 6)
 
 
+@contextmanager
+def connected(cli: Cli, session_id: str, rows: int, columns: int) -> Iterator[UserTerminal]:
+    """``pty connect`` on a terminal of its own, once it takes the keys."""
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    terminal = UserTerminal(rows, columns)
+    terminal.process = subprocess.Popen(
+        [str(CLI), "machine", "pty", "connect", cli.machine, "--session-id", session_id],
+        env={**environ, **cli.variables},
+        cwd=cli.variables["HOME"],
+        start_new_session=True,
+        preexec_fn=terminal.own,
+        **dict.fromkeys(("stdin", "stdout", "stderr"), terminal.theirs),
+    )
+    try:
+        while termios.tcgetattr(terminal.theirs) == terminal.before:
+            time.sleep(0.01)
+        yield terminal
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
+        terminal.close()
+
+
+def test_a_person_joins_a_terminal(cli: Cli) -> None:
+    """Each key is handed on, and each new size; the person's own terminal is left as it was."""
+    id = cli.json("pty", "create", cli.machine, "--json")["session_id"]
+    with connected(cli, id, rows=33, columns=77) as terminal:
+        terminal.type("stty -echo; PS1=; echo größe-$((6 * 7))\r".encode())
+        terminal.see("größe-42\r\n".encode())
+        terminal.type(b"trap 'echo caug$((0))ht' INT; stty size\r")
+        terminal.see(b"33 77\r\n")
+        terminal.type(b"\x03")  # a key, and not the end of the command line
+        terminal.see(b"caug0ht")
+        terminal.resize(40, 100)
+        while not terminal.see(b"\r\n").endswith(b"40 100\r\n"):  # it is told a moment later
+            terminal.type(b"stty size\r")
+        terminal.type(b"exit 5\r")
+        terminal.rest()
+        assert terminal.end() == 5
+    assert cli.json("pty", "list", cli.machine, "--json") == []
+
+
 def test_results_in_json(cli: Cli) -> None:
     options = ["--json", "--cwd", "/usr", "--env", "A=b", "--shell", "echo $A; pwd >&2; exit 4"]
     code, shown, _ = cli.run("process", "stream", cli.machine, *options)
@@ -154,3 +204,26 @@ def test_doctor(cli: Cli) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "API key accepted" in done.stdout
+
+
+def test_what_is_not_there(cli: Cli) -> None:
+    code, out, err = cli.run("file", "read", cli.machine, "/x")
+    assert (code, out) == (1, "")
+    assert err.startswith("files are not there: ")
+
+
+def test_quickstart(cli: Cli) -> None:
+    """It gets as far as to its first file, says what is not there, and destroys its machine."""
+    done = subprocess.run(
+        [str(CLI), "quickstart", "--no-wait"],
+        env={**os.environ, **cli.variables, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    created, ready, hello = done.stdout.splitlines()
+    assert (created, hello) == ("Creating machine from template 'base'...", "hello from nullspace")
+    assert "files are not there" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cli.run("get", ready.removeprefix("Machine ready: "))[0] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 from sdk_runs import PROGRAMS, Sdk, side_by_side
@@ -12,13 +13,16 @@ pytestmark = SDK.needs_python
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(scope="module")
+def printed(place: Path) -> dict[str, list[str]]:
     """What they print, by name. They run side by side, since both sleep for seconds."""
-    place = tmp_path_factory.mktemp("programs")
     names = ["nullspace_seed.py", "nullspace_seed_async.py"]
     with SDK.server(place / "root") as variables:
         results = side_by_side(*[partial(SDK.run_python, PROGRAMS / name, variables, place) for name in names])
-        assert list((place / "root" / "spaces").iterdir()) == []
     return {name: text.splitlines() for name, text in zip(names, results, strict=True)}
 
 
@@ -34,3 +38,8 @@ def test_async_program(printed: dict[str, list[str]]) -> None:
     lines = printed["nullspace_seed_async.py"]
     assert lines[-2:] == ["worker after kill: 137", "SEED-ASYNC PASS"]
     assert "w" in lines
+
+
+@pytest.mark.usefixtures("printed")
+def test_nothing_is_left(place: Path) -> None:
+    assert list((place / "root" / "spaces").iterdir()) == []

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import pytest
-from sdk_runs import BOTH, Found, Sdk, cases
+from sdk_runs import BOTH, LONG, Checked, Sdk, cases
 
 SDK = Sdk("nullspace")
-pytestmark = SDK.needs_python
+pytestmark = [SDK.needs_python, LONG]
 
-FILES = ("nullspace_machines.py", "nullspace_processes.py", "nullspace_streams.py", "nullspace_terminals.py")
-RUNS = [(kind, file) for kind in BOTH for file in FILES]
+FILES = (
+    "nullspace_machines.py",
+    "nullspace_processes.py",
+    "nullspace_streams.py",
+    "nullspace_upgrades.py",
+    "nullspace_terminals.py",
+)
+BATCHES = [[(kind, file) for file in FILES] for kind in BOTH]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    place = tmp_path_factory.mktemp("nullspace")
-    found = {}
-    with SDK.server(place / "root") as variables:
-        for kind in BOTH:
-            found |= SDK.check(variables, place, [(kind, file) for file in FILES])
-    return found
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    return SDK.check(tmp_path_factory.mktemp("nullspace"), *BATCHES)
 
 
-@pytest.mark.parametrize(("kind", "name"), cases(RUNS))
-def test_sdk(found: Found, kind: str, name: str) -> None:
-    assert found[kind, name] == "ok", found[kind, name]
+@pytest.mark.parametrize(("kind", "name"), cases(*BATCHES))
+def test_sdk(checked: Checked, kind: str, name: str) -> None:
+    checked.expect_ok(kind, name)
+
+
+def test_all_end_well(checked: Checked) -> None:
+    checked.expect_end()

@@ -1,18 +1,19 @@
-"""The door's WebSockets, message by message: commands both ways, several on one socket, terminals, and how it all ends."""
+"""The door's WebSockets, message by message: commands both ways, several on one socket, and how it all ends."""
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from left_behind import named
 from nullspace_wire import Channel, Wire, open_test_wire, open_wire  # noqa: F401
 from websocket_client import Refused
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
 import sessions
+from sessions.doors.fields import Fields
 from sessions.doors.nullspace import channel as nullspace_channel
 
 
@@ -27,6 +28,19 @@ async def until_exit(channel: Channel, id: str) -> tuple[int, str, str]:
             if message["type"] == "exec_exit":
                 return message["exit_code"], texts["exec_stdout"], texts["exec_stderr"]
             texts[message["type"]] += message["data"]
+
+
+WAITS = "until test -e go; do sleep 0.02; done; wc -c"
+"""A program that begins to read when it is told to."""
+
+
+async def count_input(wire: Wire, pid: int) -> str:
+    """Let that program read, and return what it has counted once it has ended."""
+    await wire.run("touch go")
+    with trio.fail_after(30):
+        while (logs := await wire.ask("GET", f"{wire.path}/processes/{pid}/logs"))["exit_code"] is None:
+            await trio.sleep(0.02)
+    return str(logs["stdout"]).strip()
 
 
 async def test_a_command_both_ways(wire: Wire) -> None:
@@ -160,12 +174,53 @@ async def test_input_that_nobody_reads_holds_up_nothing(wire: Wire) -> None:
         await channel.send("exec_start", id="a", command="echo up; exec sleep 600", shell=True)
         await channel.expect("exec_started")
         await channel.expect("exec_stdout")
-        for _ in range(20):
-            await channel.send("exec_stdin", id="a", data="x" * 60_000)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
+            for _ in range(300):
+                await channel.send("exec_stdin", id="a", data="x" * 60_000)
             await channel.socket.ping()
             await channel.send("exec_kill", id="a")
             assert (await channel.expect("exec_exit"))["exit_code"] == 137
+
+
+async def test_a_client_that_is_far_ahead_waits(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And goes on when its input has been read, of which nothing is lost."""
+    monkeypatch.setattr(nullspace_channel, "INPUT_AHEAD", 100_000)
+    id = "exec_90adcc8f"
+    async with wire.channel() as channel, trio.open_nursery() as nursery:
+        await channel.send("exec_start", id=id, command=WAITS, shell=True)
+        pid = (await channel.expect("exec_started"))["pid"]
+
+        async def send_all() -> None:
+            for _ in range(20):
+                await channel.send("exec_stdin", id=id, data="x" * 60_000)
+            await channel.send("exec_stdin_close", id=id)
+
+        nursery.start_soon(send_all)
+        assert await count_input(wire, pid) == "1200000"
+
+
+async def test_no_more_waits_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But a message that is larger than all that may wait does so alone."""
+    monkeypatch.setattr(nullspace_channel, "INPUT_AHEAD", 100_000)
+    call: Any = None
+    socket: Any = None
+    channel = nullspace_channel.Channel(call, socket)
+    gates = [trio.Event() for _ in range(3)]
+    taken: list[int] = []
+
+    async def put_all() -> None:
+        for number, size in enumerate((60_000, 30_000, 200_000)):
+            await channel.put_in("p", Fields({}), size, gates[number].wait)
+            taken.append(number)
+
+    async with trio.open_nursery() as channel._putting:
+        channel._putting.start_soon(put_all)
+        for opened, expected in ((None, [0, 1]), (0, [0, 1]), (1, [0, 1, 2])):
+            if opened is not None:
+                gates[opened].set()
+            await trio.testing.wait_all_tasks_blocked()
+            assert taken == expected
+        channel._putting.cancel_scope.cancel()
 
 
 async def test_a_client_that_never_reads_holds_up_nobody(wire: Wire) -> None:
@@ -189,19 +244,6 @@ async def test_a_client_that_leaves_ends_nothing(wire: Wire) -> None:
         while (logs := await wire.ask("GET", f"{wire.path}/processes/1/logs"))["exit_code"] is None:
             await trio.sleep(0.02)
     assert (logs["exit_code"], logs["stdout"]) == (0, "up\ngot it\n")
-
-
-WAITS = "until test -e go; do sleep 0.02; done; wc -c"
-"""A program that begins to read when it is told to."""
-
-
-async def count_input(wire: Wire, pid: int) -> str:
-    """Let that program read, and return what it has counted once it has ended."""
-    await wire.run("touch go")
-    with trio.fail_after(10):
-        while (logs := await wire.ask("GET", f"{wire.path}/processes/{pid}/logs"))["exit_code"] is None:
-            await trio.sleep(0.02)
-    return str(logs["stdout"]).strip()
 
 
 async def test_input_outlives_its_client(wire: Wire) -> None:
@@ -273,82 +315,3 @@ async def test_a_server_that_ends_never_says_that_all_is_well(engine: sessions.E
             assert await channel.receive() is None
             assert channel.socket.closed is not None
             assert channel.socket.closed[0] == 1011
-
-
-# Terminals
-
-
-async def see(channel: Channel, text: bytes) -> bytes:
-    drawn = b""
-    with trio.fail_after(30):
-        while text not in drawn:
-            message = await channel.expect("pty_output")
-            drawn += base64.b64decode(message["data_base64"])
-    return drawn
-
-
-async def behind_output(channel: Channel) -> Any:
-    """The next message that is none of output."""
-    with trio.fail_after(10):
-        while (message := await channel.receive())["type"] == "pty_output":
-            pass
-    return message
-
-
-async def test_a_terminal(wire: Wire) -> None:
-    async with wire.channel("pty") as channel:
-        await channel.send("pty_start", id="p", cols=90, rows=20, envs={"PS1": "", "A": "größe"})
-        started = await channel.expect("pty_started")
-        session_id = started["session_id"]
-        assert (started["id"], started["cols"], started["rows"]) == ("p", 90, 20)
-        await channel.send("pty_input", id="p", session_id=session_id, data="stty -echo; echo $A; stty size\n")
-        assert "größe\r\n".encode() in await see(channel, b"20 90\r\n")
-        size = {"cols": 100, "rows": 30}
-        await channel.send("pty_resize", id="p", session_id=session_id, **size)
-        typed = base64.b64encode(b"stty size\n").decode()
-        await channel.send("pty_input", id="p", session_id=session_id, data_base64=typed)
-        await see(channel, b"30 100\r\n")
-        (listed,) = await wire.ask("GET", f"{wire.path}/pty")
-        assert listed == await wire.ask("GET", f"{wire.path}/pty/{session_id}")
-        assert listed == {"session_id": session_id, "pid": started["pid"], "exec_id": started["exec_id"], **size}
-        await wire.ask("POST", f"{wire.path}/pty/{session_id}/resize", {"cols": 0, "rows": 1}, 400)
-        for fields in ({}, {"session_id": session_id, "pid": 1}, {"session_id": "nobody"}, {"pid": 999}):
-            await channel.send("pty_connect", id="q", **fields)
-            assert (await behind_output(channel))["id"] == "q"
-        await channel.send("pty_input", id="p", data_base64="!")
-        assert (await behind_output(channel))["type"] == "error"
-        await channel.send("pty_kill", id="p", session_id=session_id)
-        assert await behind_output(channel) == {
-            "type": "pty_exited",
-            "id": "p",
-            "session_id": session_id,
-            "exit_code": 137,
-        }
-        assert await channel.rest() == []
-    assert await wire.ask("GET", f"{wire.path}/pty") == []
-
-
-async def test_input_for_no_terminal_says_so(wire: Wire) -> None:
-    async with wire.channel("pty") as channel:
-        await channel.send("pty_input", id="p", data="x")
-        assert await channel.expect("error") == {
-            "type": "error",
-            "id": "p",
-            "message": "session_id is missing",
-            "code": "invalid_request",
-        }
-
-
-async def test_text_of_a_terminal_is_never_split(wire: Wire) -> None:
-    async with wire.channel("pty") as channel:
-        await channel.send("pty_start", id="p", envs={"PS1": ""})
-        await channel.expect("pty_started")
-        writer = r"stty -echo; for b in '\303' '\244' '\360' '\237' '\230' '\200'; do printf $b; sleep 0.05; done; exit"
-        await channel.send("pty_input", id="p", data=writer + "\n")
-        text, data = "", b""
-        while (message := await channel.receive())["type"] == "pty_output":
-            text += message["data"]
-            data += base64.b64decode(message["data_base64"])
-        assert message["exit_code"] == 0
-        assert "ä😀" in text
-        assert text == data.decode()

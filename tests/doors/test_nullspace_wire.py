@@ -14,6 +14,7 @@ from served import TOKEN
 from websocket_client import Refused, websocket
 
 import sessions
+from sessions.doors.nullspace import processes as nullspace_processes
 from sessions.doors.nullspace import run as nullspace_run
 
 REQUIRED = {"id", "status", "config", "template", "created_at"}
@@ -62,6 +63,7 @@ async def test_a_number_that_is_none_in_json_is_refused(wire: Wire) -> None:
 
 
 async def test_leases(wire: Wire) -> None:
+    assert (await wire.ask("GET", wire.path))["timeout_ms"] == 300_000  # where nothing was said
     lease = await wire.ask("POST", f"{wire.path}/timeout", {"timeout_ms": 60_000})
     assert (lease["timeout_ms"], lease["timeout_action"]) == (60_000, "destroy")
     assert 50_000 < lease["remaining_ms"] <= 60_000
@@ -102,11 +104,29 @@ async def test_exec(wire: Wire) -> None:
     ]
     logs = await wire.ask("GET", f"{wire.path}/processes/2/logs")
     assert logs == {"exit_code": None, "stdout": "", "stderr": "", "output": ""}
-    for fields in ({"timeout_secs": 0}, {"timeout_secs": "1"}, {"args": ["x"]}, {"envs": {"1A": ""}}, {"cwd": 1}):
+    for fields in (
+        {"timeout_secs": 0},
+        {"timeout_secs": 1.5},
+        {"timeout_secs": "1"},
+        {"args": ["x"]},
+        {"envs": {"1A": ""}},
+        {"cwd": 1},
+    ):
         assert (await wire.run("true", 400, **fields))["code"] == "invalid_request"
     assert (await wire.ask("POST", f"{wire.path}/exec", {}, 400))["code"] == "invalid_request"
     long = "echo " + "x" * 200_000
     assert (await wire.run(long))["stdout"] == "x" * 200_000 + "\n"
+
+
+async def test_the_last_that_have_ended_are_listed(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside all that run; of the others can be asked."""
+    monkeypatch.setattr(nullspace_processes, "MOST_ENDED", 2)
+    running = await wire.start("sleep 600")
+    for number in range(4):
+        await wire.run(f"echo {number}")
+    assert [item["pid"] for item in await wire.ask("GET", f"{wire.path}/processes")] == [1, 4, 5]
+    assert (await wire.ask("GET", f"{wire.path}/processes/2/logs"))["stdout"] == "0\n"
+    await wire.ask("POST", f"{running}/kill", status=204)
 
 
 async def test_a_shell_text_is_a_process_of_its_own(wire: Wire) -> None:
@@ -199,6 +219,25 @@ async def test_too_many_streams(engine: sessions.Engine) -> None:
     assert refused.value.status == 429
 
 
+async def test_messages_may_have_a_mebibyte(wire: Wire) -> None:
+    path = await wire.start("wc -c")
+    pid = int(path.rpartition("/")[2])
+    room = (1 << 20) - len(json.dumps({"type": "exec_stdin", "id": "a", "pid": pid, "data": ""}))
+    async with wire.channel() as channel:
+        await channel.send("exec_stdin", id="a", pid=pid, data="x" * room)
+        await channel.send("exec_stdin_close", id="a", pid=pid)
+        assert await channel.rest() == []
+    with trio.fail_after(20):
+        while (logs := await wire.ask("GET", f"{path}/logs"))["exit_code"] is None:
+            await trio.sleep(0.02)
+    assert logs["stdout"].strip() == str(room)
+    async with wire.channel() as channel:
+        await channel.send("exec_stdin", id="a", pid=pid, data="x" * (room + 1))
+        assert await channel.receive() is None
+        assert channel.socket.closed is not None
+        assert channel.socket.closed[0] == 1009
+
+
 async def test_a_watch_of_files_is_not_there(wire: Wire) -> None:
     for query, status in (("", 501), ("?channel=other", 400)):
         with pytest.raises(Refused) as refused:
@@ -239,3 +278,11 @@ async def test_a_destroyed_machine_leaves_nothing(wire: Wire, engine: sessions.E
     found = await engine.list_sessions(labels={"space": wire.machine})
     await wire.ask("DELETE", wire.path, status=204)
     assert leftovers({session.id for session in found}) == []
+
+
+async def test_logs_outlive_their_machine(wire: Wire, engine: sessions.Engine) -> None:
+    await wire.run("echo kept")
+    await wire.ask("DELETE", wire.path, status=204)
+    labels = {"space": wire.machine, "door": "nullspace", "process": "1"}
+    (command,) = await engine.list_commands(labels=labels)
+    assert (await command.logs()).stdout == b"kept\n"

@@ -19,11 +19,11 @@ ORDER = """
     arguments selection callbacks
     running recorder pumping stopping hearing workshop shells live restarting closing live_terminal
     archive reading_logs following streams waiting command terminal recent echoing session
-    recovery retention engine space spaces opening
+    recovery retention engine space_homes space spaces opening
     doors.open_streams doors.requests doors.operations doors.telling doors.rendering doors.pages
     doors.following_logs doors.passing_on doors.streaming doors.fields doors.refusals doors.dialects doors.accounts
     doors.outcomes doors.starting doors.endings doors.own_shells doors.kept_alive doors.terminal_sockets doors.waiting_input
-    doors.native.ranges doors.native.sessions doors.native.commands doors.native.run doors.native.follow doors.native.logs doors.native.terminals
+    doors.native.ranges doors.native.slow_answers doors.native.sessions doors.native.commands doors.native.run doors.native.follow doors.native.logs doors.native.terminals
     doors.native.events
     doors.native.metrics doors.native.openapi doors.native.door
     doors.daytona.versions doors.daytona.frames doors.daytona.errors doors.daytona.views doors.daytona.routing
@@ -47,7 +47,7 @@ ORDER = """
     cli.completing cli.kinds cli.starting cli.reading cli.hosts cli.reaching cli.finding cli.submitting cli.log_pieces
     cli.keys cli.drawing
     cli.serve cli.new cli.run cli.start cli.ps cli.logs cli.follow cli.wait cli.send cli.kill cli.close cli.prune cli.top cli.doctor cli.env
-    cli.attach
+    cli.attach cli.joined
     cli.main
     __init__
     demo

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,11 @@ class CommandLine:
             "stderr": subprocess.PIPE,
             "bufsize": 0,
         }
-        process = subprocess.Popen([*PROGRAM, *arguments], env=self.environ | (env or {}), **(streams | options))
+        return self.spawn([*PROGRAM, *arguments], env=self.environ | (env or {}), **(streams | options))
+
+    def spawn(self, words: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Another program, in the same environment."""
+        process = subprocess.Popen(words, **({"env": self.environ} | options))
         self._started.append(process)
         return process
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Final
 
 PROGRAM: Final = """
-import sys
+import json, sys
 from sessions import Limits
+from sessions.server.limits import ServerLimits
 from sessions.server.running import serve_root
-serve_root(sys.argv[1], bind=["127.0.0.1:0"], token=sys.argv[2], limits=Limits(kill_grace_seconds=1.0),
-    ready=lambda addresses: print(addresses.urls[0], flush=True))
+limits, servers = {"kill_grace_seconds": 1.0}, {}
+for name, value in json.loads(sys.argv[3]).items():
+    (servers if name in ServerLimits.__annotations__ else limits)[name] = value
+serve_root(sys.argv[1], bind=["127.0.0.1:0"], token=sys.argv[2], limits=Limits(**limits),
+    server_limits=ServerLimits(**servers), ready=lambda addresses: print(addresses.urls[0], flush=True))
 """
 TOKEN: Final = "the-token-of-the-tests"
 
@@ -22,12 +27,15 @@ TOKEN: Final = "the-token-of-the-tests"
 class ServerProcess:
     """Its addresses, and its end."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, **limits: float) -> None:
         self.root = root
         self.log = root.parent / f"{root.name}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(root), TOKEN], stdout=subprocess.PIPE, stderr=log, text=True
+                [sys.executable, "-c", PROGRAM, str(root), TOKEN, json.dumps(limits)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
             )
         assert self.process.stdout is not None
         self.http = self.process.stdout.readline().strip()
@@ -50,8 +58,9 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(root: Path) -> Iterator[ServerProcess]:
-    server = ServerProcess(root)
+def server_process(root: Path, **limits: float) -> Iterator[ServerProcess]:
+    """`limits` are those of `ServerLimits` and of `Limits`."""
+    server = ServerProcess(root, **limits)
     try:
         yield server
     finally:

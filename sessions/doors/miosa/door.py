@@ -55,6 +55,7 @@ ABSENT: Final = {
     "ssh-certificates": "SSH",
     "desktop": "desktops",
     "viewer-password": "desktops",
+    "egress": "rules for what goes out, secrets and their audit",
     "extend": "limits of a sandbox's life",
     "template": "templates",
     "artifacts": "artifacts",

@@ -60,12 +60,11 @@ def too_long(most: float) -> Refusal:
 def error_answer(scope: Scope, error: SessionsError) -> Response:
     status, code = CODES.find(error)
     request_id = f"req_{uuid.uuid4().hex}"
-    body: dict[str, object] = {
-        "error": {"code": code, "message": str(error), "retryable": status in TRANSIENT},
-        "request_id": request_id,
-    }
+    told: dict[str, object] = {"code": code, "message": str(error), "retryable": status in TRANSIENT}
+    body: dict[str, object] = {"error": told, "request_id": request_id}
     headers = {**getattr(error, "headers", {}), "X-Request-Id": request_id}
     if status in TRANSIENT:
         headers["Retry-After"] = str(RETRY_SECONDS)
         body["retry_after"] = RETRY_SECONDS
+        told["retry_after_ms"] = RETRY_SECONDS * 1000  # clients look only here where the error is an object
     return json_response(body, status, headers)

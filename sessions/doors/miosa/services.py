@@ -86,12 +86,13 @@ async def process_of(space: Space, service: Mapping[str, Any]) -> Command | None
         return None
 
 
-def status_of(service: Mapping[str, Any], command: Command | None) -> Status:
+def status_of(space: Space, service: Mapping[str, Any], command: Command | None) -> Status:
     if command is None:
         return "pending" if service["wanted"] else "stopped"
     if command.state != "finished":
         return "running"
-    is_ended_by_us = not service["wanted"] or command.reason in ("killed", "session_closed")
+    # One whose computer runs, and which should run, has ended with an earlier server.
+    is_ended_by_us = not service["wanted"] or command.reason == "killed" or space.state == "stopped"
     return "stopped" if is_ended_by_us or told_exit_code(command) == 0 else "failed"
 
 
@@ -102,7 +103,7 @@ async def view(space: Space, service: Mapping[str, Any]) -> Facts:
     return {
         "computer_id": space.id,
         **{name: service.get(name) for name in shown},
-        "status": status_of(service, command),
+        "status": status_of(space, service, command),
         "exit_code": told_exit_code(command) if command is not None and over else None,
         "created_at": rfc3339(service["created_at"]),
         "updated_at": rfc3339(service["updated_at"]),

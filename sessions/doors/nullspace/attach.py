@@ -68,7 +68,7 @@ class PtyChannel(Channel):
         if data is None:
             data = check_input(fields.needed_text("data"))
         if data:
-            await self.put_in(pty.id, fields, partial(pty.terminal.send_input, data))
+            await self.put_in(pty.id, fields, len(data), partial(pty.terminal.send_input, data))
 
     async def _resize(self, fields: Fields) -> None:
         await self._find(fields).resize(fields)

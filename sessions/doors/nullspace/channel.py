@@ -29,8 +29,11 @@ from .routing import Call
 
 LINGER_SECONDS: Final = 1.0
 """How long a socket on which nothing is told of may be silent."""
-INPUT_AHEAD: Final = 64
-"""Messages of input that may wait for a program to read; then the client waits. Until then its pings are answered."""
+INPUT_AHEAD: Final = 64 << 20
+"""Bytes or characters that may wait for programs to read; then the client waits. Until then all that it sends is heard: a kill,
+a ping."""
+MESSAGE_SIZE: Final = 1 << 10
+"""What a message that waits takes beside its input, and somewhat more."""
 
 
 class Channel:
@@ -46,7 +49,10 @@ class Channel:
         """What is being told of, and input that has not been taken yet."""
         self._handling = False
         self._failure: Exception | None = None
-        self._inputs: dict[object, trio.MemorySendChannel[Callable[[], Awaitable[None]]]] = {}
+        self._inputs: dict[object, trio.MemorySendChannel[tuple[Callable[[], Awaitable[None]], int]]] = {}
+        self._ahead = 0
+        """How much waits, as `INPUT_AHEAD` counts it."""
+        self._was_taken = trio.Event()
         self._telling: trio.Nursery
         self._putting: trio.Nursery
 
@@ -127,11 +133,11 @@ class Channel:
         await pass_on(command, after, lambda read: streams.wait_aloud(read, trio.lowlevel.checkpoint), take)
         await self.call.streams.wait_aloud(command.wait, trio.lowlevel.checkpoint)
 
-    async def put_in(self, whose: object, fields: Fields, work: Callable[[], Awaitable[None]]) -> None:
-        """Do what gives input to something when that has taken the input before."""
+    async def put_in(self, whose: object, fields: Fields, size: int, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what gives input of this size to something when that has taken the input before."""
         send = self._inputs.get(whose)
         if send is None:
-            send, receive = trio.open_memory_channel[Callable[[], Awaitable[None]]](INPUT_AHEAD)
+            send, receive = trio.open_memory_channel[tuple[Callable[[], Awaitable[None]], int]](float("inf"))
             self._inputs[whose] = send
             self._putting.start_soon(self._put_in, receive)
 
@@ -144,10 +150,17 @@ class Channel:
                 await self._say_error(fields, error)
 
         self._under_way += 1
-        await send.send(put)
+        size += MESSAGE_SIZE
+        while self._ahead and self._ahead + size > INPUT_AHEAD:
+            self._was_taken = trio.Event()
+            await self._was_taken.wait()
+        self._ahead += size
+        send.send_nowait((put, size))
 
-    async def _put_in(self, receive: trio.MemoryReceiveChannel[Callable[[], Awaitable[None]]]) -> None:
-        async for put in receive:
+    async def _put_in(self, receive: trio.MemoryReceiveChannel[tuple[Callable[[], Awaitable[None]], int]]) -> None:
+        async for put, size in receive:
             await put()
+            self._ahead -= size
+            self._was_taken.set()
             self._under_way -= 1
             self._rest()

@@ -74,11 +74,11 @@ class ExecChannel(Channel):
         pid, command = await self._find(fields)
         data = fields.needed_text("data")
         if data:
-            await self.put_in(pid, fields, partial(command.send_input, data))
+            await self.put_in(pid, fields, len(data), partial(command.send_input, data))
 
     async def _close_input(self, fields: Fields) -> None:
         pid, command = await self._find(fields)
-        await self.put_in(pid, fields, command.close_input)
+        await self.put_in(pid, fields, 0, command.close_input)
 
     async def _kill(self, fields: Fields) -> None:
         _, command = await self._find(fields)

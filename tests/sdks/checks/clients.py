@@ -32,10 +32,14 @@ class AnyClient:
     async def refused(
         self, kind: type[BaseException] | str, method: Callable[..., Any], *arguments: Any, **options: Any
     ) -> Any:
-        """The error of exactly this type that a call must raise."""
+        """The error of exactly this type that a method must raise."""
+        return await self.raised(kind, self.call(method, *arguments, **options))
+
+    async def raised(self, kind: type[BaseException] | str, call: Awaitable[Any]) -> Any:
+        """The error of exactly this type that a call must come to."""
         wanted = getattr(self.errors, kind, kind) if isinstance(kind, str) else kind
         try:
-            found = await self.call(method, *arguments, **options)
+            found = await call
         except Exception as error:
             assert wanted in (type(error), type(error).__name__), repr(error)
             return error

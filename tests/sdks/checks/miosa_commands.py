@@ -1,8 +1,9 @@
-"""Checks of commands by their sandbox's id, of what is given to them, and of git: ``python miosa_commands.py sync`` or ``async``."""
+"""Checks of commands by their sandbox's id, of code, and of git: ``python miosa_commands.py sync`` or ``async``."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 
 from miosa_clients import Check, Client, run_checks
@@ -39,6 +40,18 @@ async def commands_take_options(client: Client) -> None:
     assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED")
 
 
+async def interactive_commands_have_what_stdin_says(client: Client) -> None:
+    """No call could send them more, so without ``stdin`` their input is at its end."""
+    commands, sandbox = client.miosa.commands, client.sandbox.id
+    text = "cat; test -t 0 || echo no terminal; exit 3"
+    found = await client.call(commands.run, sandbox, text, interactive=True)
+    assert (found["stdout"], found["exit_code"]) == ("no terminal\n", 3)
+    made = await client.call(commands.run, sandbox, text, interactive=True, detached=True)
+    await client.all(client.sandbox.processes.stream, made["pid"])
+    assert (await client.call(commands.logs, sandbox, made["pid"]))["stdout"] == "no terminal\n"
+    assert (await client.call(commands.get, sandbox, made["pid"]))["exit_code"] == 3
+
+
 async def commands_run_as_others(client: Client) -> None:
     commands, sandbox = client.miosa.commands, client.sandbox.id
     me = (await client.call(commands.run, sandbox, "id -un"))["stdout"].strip()
@@ -59,6 +72,53 @@ async def stdin_of_a_process_is_not_to_be_had(client: Client) -> None:
     await client.refused("MiosaError", client.sandbox.commands.send_stdin, handle.pid, "x")  # without a request
     assert (await client.call(handle.status))["state"] == "running"
     await client.call(handle.kill)
+
+
+async def code_keeps_its_names(client: Client) -> None:
+    run = client.sandbox.run_code
+    found = await client.call(run, "import sys\nx = 41\nprint('out')\nprint('err', file=sys.stderr)")
+    assert (found.ok, found.stdout, found.stderr, found.result) == (True, "out\n", "err\n", None)
+    found = await client.call(run, "x += 1\nx", language="python")
+    assert (found.ok, found.result, found.language) == (True, 42, "python")
+    assert (await client.call(run, "[x, 'ü', object]")).result.startswith("[42, 'ü', <class")
+    found = await client.call(run, "import os\nos.system('echo from a child')\n1 / 0")
+    assert (found.ok, found.stdout) == (False, "from a child\n")
+    assert "ZeroDivisionError" in found.stderr
+    assert "1 / 0" in found.stderr
+    found = await client.call(run, "x", context="other")
+    assert "NameError" in found.stderr
+    assert sorted(await client.call(client.sandbox.code_contexts)) == ["default", "other"]
+    await client.call(client.sandbox.reset_code, context="other")
+    assert await client.call(client.sandbox.code_contexts, language="python") == ["default"]
+    assert (await client.call(run, "x")).result == 42
+    await client.call(client.sandbox.reset_code)
+    assert "NameError" in (await client.call(run, "x")).stderr
+    assert (await client.call(run, "def f(:")).ok is False
+
+
+async def code_ends(client: Client) -> None:
+    run = client.sandbox.run_code
+    assert (await client.call(run, "1")).ok  # the interpreter has started
+    found = await client.call(run, "print('begun')\nimport time\ntime.sleep(600)", timeout=1)
+    assert (found.ok, found.stdout) == (False, "begun\n")
+    assert (await client.call(run, "1 + 1")).result == 2
+    assert (await client.call(run, "print('last')\nraise SystemExit(3)")).stdout == "last\n"
+    assert (await client.call(run, "1 + 2")).result == 3
+    await client.refused("ValidationError", run, "1", language="cobol")
+
+
+async def code_runs_in_javascript(client: Client) -> None:
+    run = client.sandbox.run_code
+    found = await client.call(
+        run, "const x = 41; console.log('out'); console.error('err'); x + 1", language="javascript"
+    )
+    if shutil.which("node") is None:
+        assert found.ok is False
+        assert "node" in found.stderr
+        return
+    assert (found.ok, found.stdout, found.stderr, found.result) == (True, "out\n", "err\n", 42)
+    assert (await client.call(run, "Promise.resolve(x)", language="javascript")).result == 41
+    assert "ReferenceError" in (await client.call(run, "y", language="javascript")).stderr
 
 
 async def git_is_a_command(client: Client) -> None:
@@ -94,8 +154,12 @@ async def git_pulls_and_pushes(client: Client) -> None:
 CHECKS: list[Check] = [
     commands_run_by_id,
     commands_take_options,
+    interactive_commands_have_what_stdin_says,
     commands_run_as_others,
     stdin_of_a_process_is_not_to_be_had,
+    code_keeps_its_names,
+    code_ends,
+    code_runs_in_javascript,
     git_is_a_command,
     git_pulls_and_pushes,
 ]

@@ -181,6 +181,10 @@ async def service_ends_and_restarts(client: Client) -> None:
     await client.call(client.computer.bash, "touch gate")
     await client.all(services.logs, often.id)
     assert (await client.call(services.get, often.id)).status == "stopped"
+    always = await client.call(services.create, "always", "echo again", restart_policy="always")
+    while len(await client.all(services.logs, always.id, follow=False)) < 2:
+        await asyncio.sleep(0.05)
+    assert (await client.call(services.stop, always.id)).status == "stopped"
     error = await client.refused("MiosaError", services.create, "often", "true")
     assert error.status_code == 409
     await client.refused("ValidationError", services.create, "odd", "true", restart_policy="perhaps")
@@ -211,8 +215,21 @@ async def spaces_do_not_see_each_other(client: Client) -> None:
     homes = [(await client.call(one.bash, "pwd")).output for one in (client.computer, other)]
     assert homes[0] != homes[1]
     service = await client.call(other.services.create, "theirs", "sleep 600")
-    await client.refused("NotFoundError", client.computer.services.get, service.id)
+    for method in (client.computer.services.get, client.computer.services.stop, client.computer.services.delete):
+        await client.refused("NotFoundError", method, service.id)
+    assert service.id not in [one.id for one in await client.call(client.computer.services.list)]
+    terminal = (await client.call(other.terminal.create))["session_id"]
+    await client.refused("NotFoundError", client.computer.terminal.resize, terminal, 100, 40)
+    jobs = client.miosa.open_computers.jobs
+    for _ in range(3):
+        await client.call(client.computer.bash, "true")
+    job = (await client.call(jobs.start, client.computer.id, "sleep", args=["600"]))["job"]["id"]
+    for method in (jobs.get, jobs.cancel):
+        await client.refused("NotFoundError", method, other.id, job)
+    assert (await client.call(other.services.get, service.id)).status == "running"
     await client.call(other.destroy)
+    assert (await client.call(jobs.get, client.computer.id, job)).state == "running"
+    await client.call(jobs.cancel, client.computer.id, job)
 
 
 async def client_is_told_who_and_where(client: Client) -> None:
@@ -245,6 +262,25 @@ async def what_the_sdk_has_not_is_not_asked_for(client: Client) -> None:
         await client.refused(NotImplementedError, client.computer.exec.spawn, "true")
 
 
+async def what_is_not_there_is_said(client: Client) -> None:
+    computer, computers = client.computer, client.miosa.computers
+    for method, arguments in (
+        (computer.screenshot, []),
+        (computer.files.list, ["/"]),
+        (computer.checkpoints.list, []),
+        (computer.secrets.list, []),
+        (computer.network.rules, []),
+        (computers.viewer_password, [computer.id]),
+        (computers.rotate_viewer_password, [computer.id]),
+        (client.miosa.devices.list_files, [computer.id]),
+    ):
+        error = await client.refused("ServerError", method, *arguments)
+        assert (error.status_code, error.code) == (501, "NOT_IMPLEMENTED"), method
+    # The SDK does not read what a stream of this kind is refused with, here nor there.
+    for stream, arguments in ((computer.logs.stream, []), (computer.services.logs, ["svc_none"])):
+        await client.raised("ResponseNotRead", client.all(stream, *arguments))
+
+
 async def strangers_are_refused(client: Client) -> None:
     stranger = type(client.miosa)(api_key="wrong", access_token=None)
     stranger._transport._client.headers["Authorization"] = "Bearer wrong"
@@ -271,6 +307,7 @@ CHECKS: list[Check] = [
     client_is_told_who_and_where,
     too_large_a_request_is_refused,
     what_the_sdk_has_not_is_not_asked_for,
+    what_is_not_there_is_said,
     strangers_are_refused,
 ]
 

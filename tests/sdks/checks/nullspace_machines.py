@@ -45,9 +45,29 @@ async def machine_is_made_once_by_key(client: Client) -> None:
     again = await client.call(client.api.create, idempotency_key=key)
     assert first.id == again.id
     await client.call(client.api.kill_by_id, first.id)
-    third = await client.call(client.api.create, idempotency_key=key)
-    assert third.id != first.id
-    await client.call(third.kill)
+    creates = [client.call(client.api.create, idempotency_key=key) for _ in range(4)]
+    together = await asyncio.gather(*creates)
+    assert len({machine.id for machine in together}) == 1
+    assert together[0].id != first.id
+    await client.call(together[0].kill)
+
+
+async def options_of_what_is_not_here_change_nothing(client: Client) -> None:
+    made = await client.call(
+        client.api.create,
+        "desktop",
+        disk_mb=4096,
+        network={"allow_out": ["example.com"]},
+        internet_access=False,
+        resolution=(800, 600),
+        warm_pool="pool_1",
+        auto_delete_after_ms=3_600_000,
+    )
+    info = await client.call(made.get_info)
+    assert (info.template, info.config.memory_mb, info.status) == ("desktop", 2048, "running")
+    assert (await client.call(made.commands.run, "echo", ["hi"])).stdout == "hi\n"
+    await client.call(made.close)  # which ends the client alone
+    assert await client.call(client.api.kill_by_id, made.id) is None
 
 
 async def listed(client: Client, **options: Any) -> list[str]:
@@ -95,8 +115,15 @@ async def machine_pauses_and_resumes(client: Client) -> None:
 
 async def machine_resumes_by_itself(client: Client) -> None:
     made = await client.call(client.api.create, auto_resume=True, on_timeout="pause")
-    await client.call(made.pause)
-    assert (await client.call(made.commands.run, "echo", ["back"])).stdout == "back\n"
+    for start in (
+        partial(made.commands.run, "true"),
+        partial(made.commands.run_streaming, "true"),
+        made.pty.create_session,
+    ):
+        await client.call(made.pause)
+        assert not await client.call(made.is_running)
+        await client.call(start)
+        assert await client.call(made.is_running)
     await client.call(made.kill)
 
 
@@ -178,13 +205,26 @@ async def killed_machine_is_not_there(client: Client) -> None:
 async def machines_do_not_see_each_other(client: Client) -> None:
     other = await client.call(client.api.create)
     handle = await client.start("echo secret >file; sleep 600")
+    session = await client.call(client.machine.pty.create_session)
     assert await client.call(other.commands.list) == []
+    assert await client.call(other.pty.list_sessions) == []
     for method in (other.commands.get_logs, other.commands.kill):
         error = await client.refused("NotFoundError", method, handle.pid)
         assert error.code == "process_not_found"
+    await client.refused("NotFoundError", other.commands.send_stdin, handle.pid, "x")
+    await client.refused(RuntimeError, other.commands.connect, handle.pid)
+    for method in (other.pty.get_session_info, other.pty.kill_session):
+        await client.refused("NotFoundError", method, session.session_id)
+    for named in ({"session_id": session.session_id}, {"pid": session.pid}):
+        error = await client.refused("MachineError", partial(other.pty.connect, **named))
+        assert error.code == "pty_session_not_found"
     assert (await client.call(other.commands.run, "cat", ["file"])).exit_code == 1
-    await client.call(handle.kill)
     await client.call(other.kill)
+    assert (await client.call(client.machine.pty.get_session_info, session.session_id)).pid == session.pid
+    assert (await client.call(handle.get_logs)).exit_code is None
+    await client.call(session.kill)
+    await client.call(session.disconnect)
+    await client.call(handle.kill)
 
 
 async def stranger_is_refused(client: Client) -> None:
@@ -206,10 +246,30 @@ async def older_variables_point_here_too(client: Client) -> None:
 
 
 async def what_is_not_there_is_said(client: Client) -> None:
-    error = await client.refused("NotImplementedError", client.machine.files.read, "/etc/hostname")
+    machine = client.machine
+    error = await client.refused("NotImplementedError", machine.files.read, "/etc/hostname")
     assert "files are not there" in str(error)
-    await client.refused("NotImplementedError", client.machine.create_snapshot)
-    await client.refused("NotImplementedError", partial(client.api.create, snapshot_id="snap_1"))
+    for method, arguments in (
+        (machine.files.watch_dir, ["/tmp", print]),  # over a WebSocket
+        (machine.files.write, ["/tmp/x", "x"]),
+        (machine.create_snapshot, []),
+        (machine.fork, []),
+        (machine.run_code, ["1"]),
+        (machine.get_metrics, []),
+        (machine.list_lifecycle, []),
+        (machine.upload_url, ["/x"]),
+        (machine.get_url, [80]),
+        (machine.list_preview_urls, []),
+        (machine.list_volumes, []),
+        (machine.desktop.screenshot, []),
+        (machine.code_interpreter.list_code_contexts, []),
+        (partial(client.api.create, snapshot_id="snap_1"), []),
+        (partial(client.api.create, volumes=[{"ref": "v", "mount_path": "/v"}]), []),
+    ):
+        error = await client.refused("NotImplementedError", method, *arguments)
+        assert error.code == "not_implemented", method
+    error = await client.refused("GitError", machine.git.status)
+    assert "git operations are not there" in str(error)
     error = await client.refused("MachineError", partial(client.api.create, envs={"1A": "x"}))
     assert error.code == "invalid_request"
 
@@ -217,6 +277,7 @@ async def what_is_not_there_is_said(client: Client) -> None:
 CHECKS: list[Check] = [
     machine_is_made_found_and_killed,
     machine_is_made_once_by_key,
+    options_of_what_is_not_here_change_nothing,
     machines_are_listed,
     machine_pauses_and_resumes,
     machine_resumes_by_itself,
