@@ -21,12 +21,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --ed
 demo: $(VENV)/.installed
 	@$(BIN)/python -m sessions.demo
 
-# pytest runs last, so that its closing line is the last one; its tests build the docs, too.
+# pytest runs last, so that its closing line is the last one; its tests build the docs, too. On two cores it takes half the time that
+# one process takes; the tests of a file stay together, as they share servers and what was printed by SDKs.
 test: tools $(VENV)/.installed-test sdks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 bench: $(VENV)/.installed-bench sdks
 	@$(BIN)/python -m benchmarks
