@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -132,12 +133,15 @@ async def explain_queue(host: Host, command: AnyCommand) -> None:
     """Say so if the shell is busy with something else."""
     import trio
 
+    from ..errors import SessionsError
+
     await trio.sleep(QUEUE_SECONDS)
-    await command.refresh()
-    if command.state == "queued":
-        running: Sequence[AnyCommand] = await host.list_commands(session=command.session_id, state="running")
-        first = next((other.id for other in running if other.in_shell), None)
-        notice(f"command {command.id} waits for its session's shell" + (f", which runs {first}" if first else ""))
+    with suppress(SessionsError):  # who shows the output will find out, and may have more patience
+        await command.refresh()
+        if command.state == "queued":
+            running: Sequence[AnyCommand] = await host.list_commands(session=command.session_id, state="running")
+            first = next((other.id for other in running if other.in_shell), None)
+            notice(f"command {command.id} waits for its session's shell" + (f", which runs {first}" if first else ""))
 
 
 async def feed(command: AnyCommand) -> None:

@@ -206,13 +206,13 @@ def table(watch: Watch, loads: Sequence[Load]) -> Table:
     busy = f"{len(loads)} running in {watch.place.url or watch.place.root}, {time.strftime('%H:%M:%S')}"
     shown = Table(title=Text(busy), title_justify="left", box=None, padding=(0, 1, 0, 0), expand=True)
     for column in COLUMNS:
-        last = column is COLUMNS[-1]
+        text = column in COLUMNS[-2:]  # these two share what the others leave: a part of an id or a number is none
         shown.add_column(
             column.title,
             justify="right" if column.right else "left",
             no_wrap=True,
             overflow="ellipsis",
-            ratio=1 if last else None,
+            ratio=1 if text else None,
             header_style="dim",
         )
     for load in loads:

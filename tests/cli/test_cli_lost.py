@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import SECONDS, CommandLine, command_line, read_line
+
+from sessions.cli.run import QUEUE_SECONDS
 
 IDS: dict[str, str] = {}
 """Of the commands in `cli`'s sessions."""
@@ -63,6 +66,10 @@ def test_who_follows_is_told_by_the_next_server(tmp_path: Path, arguments: list[
             follower = cli.start(*arguments, "s")
         assert read_line(follower).endswith(b"begun\n")
         cli.stop_server(signal.SIGKILL)
+        if arguments == ["run"]:
+            time.sleep(
+                1.2 * QUEUE_SECONDS
+            )  # it has looked meanwhile whether its command still waits, and found no server
         cli.tell("new", "other")
         out, told = follower.communicate(timeout=SECONDS)
         assert out == b""

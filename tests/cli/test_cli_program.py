@@ -212,7 +212,8 @@ def test_top(cli: CommandLine) -> None:
     lines = cli.tell("top", "--session", "topped").splitlines()
     assert lines[0].split()[:3] == ["ID", "SESSION", "CPU%"]
     assert [line.split()[0] for line in lines[1:]] == [busy["id"], idle["id"]]
-    live = on_terminal(cli, "top", "--session", "topped", "-d", "100ms", env={}, until=b"one")
+    narrow = {"COLUMNS": "80"}  # ids and numbers are whole there, too
+    live = on_terminal(cli, "top", "--session", "topped", "-d", "100ms", env=narrow, until=b"one")
     assert busy["id"].encode() in live
     assert b"\x1b[?1049h" in live
     assert live.rstrip().endswith((b"\x1b[?25h", b"\x1b[?1049l")), "the screen is as it was"

@@ -27,7 +27,7 @@ class CommandLine:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        hidden = ("SESSIONS_", "XDG_", "NO_COLOR", "_SESSIONS")
+        hidden = ("SESSIONS_", "XDG_", "NO_COLOR", "_SESSIONS", "COLUMNS", "LINES")
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
         self.environ |= {"SESSIONS_HOME": str(root)}
         self._started: list[subprocess.Popen[bytes]] = []

@@ -78,7 +78,11 @@ async def parts_that_can_not_be_are_refused(subject: Subject) -> None:
 @check
 async def excerpts(subject: Subject) -> None:
     async with subject.session() as session:
-        command = (await session.run("seq 1 20000; echo why >&2; seq 1 20000")).command
+        command = await session.run_async("seq 1 20000; read x; echo why >&2; read x; seq 1 20000", stdin=True)
+        for seen in ("20000\n", "why\n"):  # so that it is logged between the others, whatever else is to be done
+            await command.wait_for(seen)
+            await command.send_input("\n")
+        await command.wait()
         excerpt = await command.excerpt(max_bytes=3_000)
         logs = await command.logs()
         assert isinstance(excerpt, sessions.Excerpt)
