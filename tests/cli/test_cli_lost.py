@@ -59,17 +59,20 @@ def test_without_following_a_log_is_what_there_is(cli: CommandLine) -> None:
 def test_who_follows_is_told_by_the_next_server(tmp_path: Path, arguments: list[str]) -> None:
     """The server is killed and another one started: who was following the one finds the end with the other."""
     with command_line(tmp_path / "root") as cli:
+        seen = tmp_path / "seen"
+        text = f"echo begun; until [ -e {seen} ]; do sleep 0.01; done; echo followed;"
         if arguments == ["run"]:
-            follower = cli.start("run", "s", "echo begun; read x < <(sleep 1000)")
+            follower = cli.start("run", "s", f"{text} read x < <(sleep 1000)")
         else:
-            cli.tell("start", "s", "echo begun; exec sleep 1000")
+            cli.tell("start", "s", f"{text} exec sleep 1000")
             follower = cli.start(*arguments, "s")
         assert read_line(follower).endswith(b"begun\n")
+        seen.touch()
+        assert read_line(follower).endswith(b"followed\n")  # which was not there yet when it looked at what there was
         cli.stop_server(signal.SIGKILL)
         if arguments == ["run"]:
-            time.sleep(
-                1.2 * QUEUE_SECONDS
-            )  # it has looked meanwhile whether its command still waits, and found no server
+            # It looks meanwhile whether its command still waits, and finds no server.
+            time.sleep(1.2 * QUEUE_SECONDS)
         cli.tell("new", "other")
         out, told = follower.communicate(timeout=SECONDS)
         assert out == b""
