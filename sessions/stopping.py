@@ -253,12 +253,15 @@ async def interrupt(command: RunningCommand, census: Census, patience: float = 1
     is busy cleaning up does not get another.
     """
     reached: set[int] = set()
+    spared = False
     with trio.move_on_after(patience):
         while not command.is_over:
             everybody = belonging(command, await census.take())
             # A fork of bash that waits for programs dies of it; those of other shells may shrug it off.
             programs = {seen.pid for seen in everybody if seen.command_id == command.id or command.owns_group}
-            if not programs & reached and not command.is_over:
+            # When its program has just ended, the shell is about to say how: it is hit only if it still has not at the next look.
+            spared = bool(reached) and not programs and not spared
+            if not spared and not programs & reached and not command.is_over:
                 interrupt_now(command, everybody)
                 reached |= programs
             with trio.move_on_after(INTERRUPT_SECONDS):
