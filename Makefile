@@ -21,8 +21,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --ed
 demo: $(VENV)/.installed
 	@$(BIN)/python -m sessions.demo
 
-# pytest runs last, so that its closing line is the last one; its tests build the docs, too. On two cores it takes half the time that
-# one process takes; the tests of a file stay together, as they share servers and what was printed by SDKs.
+# pytest runs last, so that its closing line is the last one; its tests build the docs, too. Several files at a time, since
+# most of the time goes into starting processes; the tests of a file stay together, as they share servers and what SDKs have printed.
 test: tools $(VENV)/.installed-test sdks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

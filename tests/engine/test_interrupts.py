@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 
 import pytest
 import trio
 from conftest import SHELLS
 
 import sessions
+from sessions import stopping
+from sessions.running import RunningCommand
+from sessions.shell.processes import Seen
+from sessions.stopping import belonging
 
 AT_ONCE_SECONDS = 10
 """Far less than what is interrupted here would take, far more than a busy machine needs."""
@@ -68,16 +73,38 @@ async def test_interrupt_on_a_finished_command_is_harmless(engine: sessions.Engi
     assert (await other.logs()).stdout == b"untouched\n"
 
 
+COUNTING = (
+    "import signal, time, sys\nhits = []\nsignal.signal(signal.SIGINT, lambda *_: hits.append(1))\n"
+    "print('on', flush=True)\nwhile not hits: time.sleep(0.01)\n"
+    "time.sleep(0.6)\nprint(len(hits))\nsys.exit(5)"
+)
+HANDLES_INTERRUPT = f"{shlex.quote(sys.executable)} -c {shlex.quote(COUNTING)}"
+
+
+async def test_a_shell_that_is_about_to_report_is_spared(
+    session: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the second look, the program is not seen, as when it has just ended and its shell has not said so yet."""
+    looks: list[bool] = []
+
+    def look(command: RunningCommand, seen: Sequence[Seen]) -> list[Seen]:
+        looks.append(True)
+        return [] if len(looks) == 2 else belonging(command, seen)
+
+    command = await session.run_async(HANDLES_INTERRUPT, in_shell=True)
+    await command.wait_for("on")
+    monkeypatch.setattr(stopping, "belonging", look)
+    await command.interrupt()
+    await command.wait()
+    assert len(looks) > 2
+    assert (await command.logs()).stdout == b"on\n1\n"
+    assert (command.exit_code, command.reason) == (5, "exit")
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 async def test_a_program_that_handles_an_interrupt_gets_it_once(engine: sessions.Engine, shell: str) -> None:
     session = await engine.create_session(shell=shell)
-    program = (
-        "import signal, time, sys\nhits = []\nsignal.signal(signal.SIGINT, lambda *_: hits.append(1))\n"
-        "print('on', flush=True)\nwhile not hits: time.sleep(0.01)\n"
-        "time.sleep(0.6)\nprint(len(hits))\nsys.exit(5)"
-    )
-    text = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)}"
-    command = await session.run_async(text, in_shell=True)
+    command = await session.run_async(HANDLES_INTERRUPT, in_shell=True)
     await command.wait_for("on")
     await command.interrupt()
     await command.wait()
