@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -33,23 +34,29 @@ def median(values: Sequence[float]) -> float:
 async def interleave(
     contenders: Mapping[str, Callable[[], Awaitable[float | None]]], *, rounds: int, warmup: int = 0, block: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of each contender's every call: A B C, B C A, C A B, ...
+    """Seconds of each contender's every call.
 
-    One call of each per round (`block` calls), so a slow second of the machine hits all of them; the order turns, so
-    none is always the one after the heaviest. A contender that returns a float has timed itself; otherwise the whole
-    call counts.
+    One call of each per round (`block` calls), so a slow second of the machine hits all of them; in an order that is
+    drawn anew each round, so none is always the one after the heaviest. A contender that returns a float has timed
+    itself; otherwise the whole call counts.
     """
     names = list(contenders)
     taken: dict[str, list[float]] = {name: [] for name in names}
+    order = random.Random(rounds)
     for number in range(-warmup, rounds):
-        turn = number % len(names)
-        for name in (name for name in names[turn:] + names[:turn] for _ in range(block)):
+        order.shuffle(names)
+        for name in (name for name in names for _ in range(block)):
             began = time.perf_counter()
             own = await contenders[name]()
             seconds = time.perf_counter() - began if own is None else own
             if number >= 0:
                 taken[name].append(seconds)
     return taken
+
+
+def fast(values: Sequence[float]) -> float:
+    """The slowest of the fastest quarter: what a call takes where nothing else holds it up."""
+    return percentile(values, 25)
 
 
 def call_in_child(function: str, /, *, timeout: float, own_group: bool = False, **arguments: Any) -> Any:
