@@ -82,11 +82,13 @@ def abandon(session: LiveSession) -> None:
     for command in session.commands.values():
         if not command.is_finished:
             command.state = finish(command.state, time.time(), Outcome("lost", None), f"command {command.id}")
+            command.discard_files()
         for event in (command.started, command.over, command.finished):
             event.set()
         session.transcript.wake(command.number)
     session.transcript.wake(EVERYBODY)
     session.shells.abandon()
+    session.recorder.give_up()
     session.recorder.caught_up.set()
     session.closed.set()
 

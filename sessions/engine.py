@@ -31,6 +31,7 @@ from .shells import terminal_argv
 from .store.owners import Owner
 from .streams import EventStream
 from .terminal import Terminal, check_size, command_from
+from .threads import run_in_thread
 from .workshop import Workshop
 
 Live = TypeVar("Live", bound=LiveSession)
@@ -239,9 +240,8 @@ class Engine:
         await trio.lowlevel.checkpoint()
         if state not in (None, *SESSION_STATES):
             raise Invalid(f"state {state!r} is none: say one of {', '.join(map(repr, SESSION_STATES))}")
-        infos = self.archive.catalog.list_sessions(None, check_labels(labels))
         found = []
-        for info in infos:
+        for info in self.archive.catalog.list_sessions(None, check_labels(labels)):
             with suppress(NotFound):  # another engine has deleted it meanwhile
                 found.append(await self.archive.session_now(info.id) if info.state in OPEN_STATES else info)
         return [self._session(info) for info in found if state is None or info.state == state]
@@ -261,7 +261,7 @@ class Engine:
             raise Conflict(f"session {session.name!r} has a detached command in another engine: kill it there first")
         with trio.CancelScope(shield=True), storage(f"session {session.name!r} can't be deleted from {self.root}"):
             # The files first, which a full disk may need; whoever reads them meanwhile is told that they have gone.
-            await trio.to_thread.run_sync(self.archive.remove, session.id)
+            await run_in_thread(self.archive.remove, session.id)
             self.archive.catalog.delete_session(session.id)
 
     # Commands
@@ -283,7 +283,7 @@ class Engine:
     ) -> list[Command]:
         """Commands of this root, oldest first; of more than `limit` the newest.
 
-        `session` is a name or an id, `state` is ``"queued"``, ``"running"`` or ``"finished"``, and all `labels` must be the command's.
+        `session` is a name or an id, `state` is ``"queued"``, ``"running"`` or ``"finished"``, and all `labels` must be its own or its session's.
         With `before`, a command's id, only those that were submitted before it: page through many by passing the first one's.
         """
         await trio.lowlevel.checkpoint()
@@ -341,7 +341,7 @@ class Engine:
         async with trio.open_nursery() as nursery:
             for live in list(self.archive.live.values()):
                 nursery.start_soon(end_detached, live, self.limits.kill_grace_seconds)
-        self.unwritten = [live for live in self._all_live if live.recorder.stalled]
+        self.unwritten = [live for live in self._all_live if live.recorder.stalled or live.abandoned]
 
     def abandon(self) -> None:
         """Its tasks have failed: open no more sessions, and let nobody wait for those there are."""

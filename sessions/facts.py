@@ -1,4 +1,7 @@
-"""What is known of a session and of a command, as their callers read it: the same for an engine's and for a server's."""
+"""What is known of a session and of a command, as their callers read it: the same for an engine's and for a server's.
+
+Two objects are equal if they stand for the same session or command, of which an id tells.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,12 @@ class SessionFacts(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.id} {self.state}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SessionFacts) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     @property
     def id(self) -> str:
@@ -84,6 +93,12 @@ class CommandFacts(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.state} {self.text[:60]!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CommandFacts) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     @property
     def id(self) -> str:

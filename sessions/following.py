@@ -107,7 +107,8 @@ class Follower:
                 return None
             if self._ready:
                 await trio.lowlevel.checkpoint()
-                self._read(self._ready.popleft())
+                if self._ready:  # several tasks may read from one stream
+                    self._read(self._ready.popleft())
             else:
                 await self._wait()
         return self._items.popleft()
@@ -140,15 +141,18 @@ class Follower:
         if group.over:
             group.close()
             self._groups.remove(group)
+            if not self._groups:
+                self._bell.set()
 
     async def _wait(self) -> None:
-        self._bell = trio.Event()
+        if self._bell.is_set():
+            self._bell = trio.Event()
         if not any(group.log.polled for group in self._groups):
             await self._bell.wait()
             return
         with trio.move_on_after(POLL_SECONDS):
             await self._bell.wait()
-        for group in self._groups:
+        for group in list(self._groups):
             if group.log.polled:
                 if group.fruitless % OWNER_CHECKS == 1:
                     await group.log.check_owner()
@@ -160,3 +164,4 @@ class Follower:
         self._groups.clear()
         self._ready.clear()
         self._items.clear()
+        self._bell.set()

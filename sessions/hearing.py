@@ -38,6 +38,7 @@ class Hearing:
             command
             for command in commands
             if not command.is_over
+            and command.shell is not None  # of a terminal the keeper tells
             and (
                 has_gone(command.leader, command)
                 if command.leader is not None

@@ -74,9 +74,8 @@ class LiveSession:
 
     def _trouble(self, problem: str | None) -> None:
         if self.info.state == ("open" if problem else "stalled"):
-            state = move(
-                SESSION_MOVES, self.info.state, "stall" if problem else "resume", f"session {self.info.name!r}"
-            )
+            event = "stall" if problem else "resume"
+            state = move(SESSION_MOVES, self.info.state, event, f"session {self.info.name!r}")
             # Not into the catalog: that is on the disk that has the trouble.
             self.info = attrs.evolve(self.info, state=state, problem=problem)
         if problem:
@@ -85,6 +84,8 @@ class LiveSession:
             for command in self.commands.values():
                 self._pump.watch(command)
             self._advance()
+            if self.closed.is_set():
+                self.dispose_if_unused()
 
     async def open_shell(self) -> None:
         """Start the session's shell. `Broken` if that fails."""
@@ -268,7 +269,8 @@ class LiveSession:
 
     async def _end_later(self, command: RunningCommand, outcome: Outcome) -> None:
         await self.recorder.caught_up.wait()
-        self._end(command, outcome)
+        if not self.abandoned:
+            self._end(command, outcome)
 
     def _silent(self, command: RunningCommand) -> None:
         """Its last pipe has ended, or it has: if both have, nothing more can come of it, and it is forgotten."""
@@ -318,8 +320,7 @@ class LiveSession:
         for command in self.commands.values():
             if command.is_finished and command.last_seq > command.stored_seq:
                 self._store_late(command)
-        unborn = next(iter(self.starting - self._forked), None)
-        waiting = self.foreground or (self.commands[unborn] if unborn else None)
+        waiting = self.foreground or next((self.commands[number] for number in self.starting - self._forked), None)
         shell = self.shells.now
         if self.hearing.is_overdue(self._forked) and shell is not None:
             self._spawn(continue_forked, shell.pid, self.workshop.keeper.pid, self.workshop.census)
@@ -327,16 +328,14 @@ class LiveSession:
             return
         assert waiting is not None
         if self.hearing.is_mute(waiting):
-            LOGGER.error(
-                "session %s: its shell can't report how command %s ended; it is ended", self.info.name, waiting.id
-            )
+            LOGGER.error("session %s: its shell can't report how command %s ended: killed", self.info.name, waiting.id)
             shell.kill()
         elif waiting is self.foreground:
             shell.ask_again(waiting.request)  # an interrupt may have hit the report
 
     def dispose_if_unused(self) -> None:
-        """After the close: let go of everything once the last detached command is over."""
-        if all(command.is_over for command in self.commands.values()):
+        """After the close: let go of everything once the last detached command is finished, and all is written."""
+        if not self.recorder.stalled and all(command.is_finished for command in self.commands.values()):
             self.dispose()
 
     def dispose(self) -> None:
@@ -346,5 +345,5 @@ class LiveSession:
             self._silent(command)
         self.shells.dispose_earlier()
         if not self.transcript.closed:
-            self.transcript.close()
+            self.recorder.close()
             self._on_unused()

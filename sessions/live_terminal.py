@@ -86,7 +86,8 @@ class LiveTerminal(LiveSession):
         if command is None:
             self._exit_code = exit_code  # faster than the news of its start
             return
-        self._end(command, judge(exit_code, command.asked, command.sent_signal))
+        if not command.is_over:
+            self._end(command, judge(exit_code, command.asked, command.sent_signal))
         if not self.closing:
             self._spawn(close_session, self, self.workshop.limits.kill_grace_seconds)
 

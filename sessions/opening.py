@@ -17,7 +17,7 @@ import trio
 from .archive import Archive
 from .closing import abandon
 from .engine import Engine
-from .errors import Broken, Invalid
+from .errors import Broken, Conflict, Invalid
 from .ids import encode
 from .lifecycle import OPEN_STATES
 from .models import Limits, SessionInfo
@@ -30,6 +30,7 @@ from .shell.poller import Poller
 from .stopping import Census, continue_reporters
 from .store.catalog import Catalog
 from .store.owners import Owner, claim, dead_owners, is_being_recovered, take_over
+from .threads import run_in_thread
 from .workshop import Workshop
 
 LISTEN_SECONDS: Final = 1.0
@@ -44,7 +45,7 @@ async def check_owner(root: Path, info: SessionInfo) -> None:
         owner = take_over(root, info.engine_id)
         if owner is not None:
             with trio.CancelScope(shield=True):  # the lock is ours: whoever is cancelled here would keep it for ever
-                await trio.to_thread.run_sync(recover_apart, root, owner)
+                await run_in_thread(recover_apart, root, owner)
             return
         if not is_being_recovered(root, info.engine_id):
             return
@@ -62,7 +63,7 @@ def recover_apart(root: Path, owner: Owner) -> None:
 
 async def tidy_up(catalog: Catalog) -> None:
     with contextlib.suppress(RuntimeError):  # there may be no more threads now: it will be due again
-        await trio.to_thread.run_sync(catalog.checkpoint)
+        await run_in_thread(catalog.checkpoint)
 
 
 async def listen_to_shells(archive: Archive, keeper: Keeper) -> None:
@@ -78,7 +79,7 @@ OPEN: Final[weakref.WeakKeyDictionary[open_engine, None]] = weakref.WeakKeyDicti
 
 
 def leave_in_child() -> None:
-    """After a fork: the lock and the keeper's socket are the parent's, and must not outlive it in a child."""
+    """After a fork: locks, sockets and pipes are the parent's. While a child holds them, others would miss their end."""
     for opened in list(OPEN):
         opened.let_go()
     OPEN.clear()  # the numbers of their descriptors are free now, and may be another's when this process forks, too
@@ -112,6 +113,11 @@ class open_engine:
         self._limits = limits or Limits()
 
     async def __aenter__(self) -> Engine:
+        if not trio.lowlevel.in_trio_task():  # the first wait would fail, and leave half an engine behind
+            raise Conflict(
+                "an engine needs trio, which doesn't run here: open it below trio.run(), or say sessions.blocking.open_engine();"
+                " asyncio programs use a server, by sessions.connect()"
+            )
         root = self._root
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +126,7 @@ class open_engine:
             catalog = Catalog(root / "catalog.sqlite3")
             for dead in dead_owners(root):
                 with trio.CancelScope(shield=True):  # the lock is ours: who is cancelled here would keep it for ever
-                    await trio.to_thread.run_sync(recover, root, catalog, dead)
+                    await run_in_thread(recover, root, catalog, dead)
             for info in catalog.list_sessions():
                 if info.state in OPEN_STATES:
                     await check_owner(root, info)  # whose file may be gone
@@ -161,6 +167,11 @@ class open_engine:
         with contextlib.suppress(OSError):
             self._owner.drop()
         self._keeper.let_go()
+        for live in self._engine.archive.live.values():
+            for command in live.commands.values():
+                command.let_go()
+            if live.shells.now is not None:
+                live.shells.now.let_go()
 
     async def _serve(self, task_status: trio.TaskStatus[trio.Nursery]) -> None:
         """Home of the engine's own tasks: shielded, since they are needed for ending things when the caller is cancelled."""
@@ -180,10 +191,12 @@ class open_engine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            with self._closing:
-                await self._engine.close()
-            with trio.CancelScope(shield=True):
-                await self._keeper.close()
+            try:
+                with self._closing:
+                    await self._engine.close()
+            finally:  # whatever has failed: the keeper ends all processes
+                with trio.CancelScope(shield=True):
+                    await self._keeper.close()
         finally:
             self._services.cancel()
             self._nursery.cancel_scope.cancel()
@@ -194,10 +207,15 @@ class open_engine:
                     kind if from_nursery else None, error if from_nursery else None, traceback if from_nursery else None
                 )
             finally:
+                if self._engine.unwritten is None:  # its close has failed
+                    self._engine.abandon()
                 for live in self._engine.unwritten or ():
                     abandon(live)
+                for live in list(self._engine.archive.live.values()):
+                    live.dispose()
                 OPEN.pop(self, None)  # from here on its descriptors' numbers may be another's
                 self._poller.close()
+                self._engine.workshop.census.close()
                 self._catalog.close()
                 restore_limit()
                 remove_run_directory(self._owner.run_directory)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
-import trio
-
 from .archive import Archive
 from .arguments import check_count
 from .models import CommandInfo, Excerpt, Logs, Record
 from .selection import Selection as Selection
 from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_lines, materialise_shared, narrow, select
 from .store.records import GIVEN_UP, KIND_OF, STDERR, Span
+from .threads import run_in_thread
 
 LARGE_BYTES: Final = 16 << 20
 """A transcript of this size takes 10 ms to be read: others should not have to wait for more."""
@@ -37,7 +36,7 @@ async def read_logs_beside(archive: Archive, target: CommandInfo | str, asked: S
     try:
         if log.reader.count()[1] < LARGE_BYTES:
             return gather(log.reader, list(find_spans(log.reader, target, asked)))
-        return await trio.to_thread.run_sync(lambda: gather(log.reader, list(find_spans(log.reader, target, asked))))
+        return await run_in_thread(lambda: gather(log.reader, list(find_spans(log.reader, target, asked))))
     finally:
         log.close()
 

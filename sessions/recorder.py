@@ -42,6 +42,7 @@ class Recorder:
         self._nursery = nursery
         self._on_trouble = on_trouble
         self._waiting: deque[Callable[[], None]] = deque()
+        self._given_up = False
         self.caught_up = trio.Event()
         """Set while no write waits."""
         self.caught_up.set()
@@ -127,6 +128,15 @@ class Recorder:
         """Write something else, in its turn."""
         self._write(write)
 
+    def give_up(self) -> None:
+        """What waits is never written: its transcript is closed, or what it tells is not true any more."""
+        self._given_up = True
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        self.give_up()
+        self.transcript.close()
+
     def _write(self, write: Callable[[], None]) -> None:
         if self._waiting:
             self._waiting.append(write)
@@ -145,6 +155,8 @@ class Recorder:
     async def _retry(self) -> None:
         while self._waiting:
             await trio.sleep(RETRY_SECONDS)
+            if self._given_up:
+                return
             try:
                 while self._waiting:
                     self._waiting[0]()

@@ -13,6 +13,7 @@ from .archive import Archive
 from .lifecycle import OPEN_STATES
 from .models import CommandInfo, Pruned
 from .store.transcript import Transcript
+from .threads import run_in_thread
 
 
 def choose(
@@ -58,7 +59,7 @@ async def prune(archive: Archive, older_than: float | None, keep_bytes: int | No
     removed = 0
     for session_id in catalog.empty_sessions():
         if session_id not in foreign and archive.directory(session_id).is_dir():
-            await trio.to_thread.run_sync(archive.remove, session_id)
+            await run_in_thread(archive.remove, session_id)
             removed += 1
     if older_than is not None:
         catalog.forget_events(now - older_than)

@@ -61,6 +61,8 @@ class RunningCommand:
         """The pid that the shell reported for it, if it runs beside the shell."""
         self.asked: Reason | None = None
         """Why we are ending it."""
+        self.forked_at: float | None = None
+        """When its shell had forked it, if it runs beside that; on trio's clock."""
         self.sent_signal: int | None = None
         """The last signal that we sent it."""
         self.end_signal = signal.SIGTERM
@@ -125,6 +127,7 @@ class RunningCommand:
 
     def forked(self) -> None:
         """The reporter of a command beside the shell lives. Where it holds the command's stderr, nobody else needs to."""
+        self.forked_at = trio.current_time()
         if self.shell is not None and self.shell.dialect.holds_by is not None:
             self._let_go(STDERR)
 
@@ -137,6 +140,12 @@ class RunningCommand:
         """Its shell has reported its end. What is still written comes from who was left behind."""
         self._let_go(STDOUT)
         self._let_go(STDERR)
+
+    def let_go(self) -> None:
+        """In a forked child: close our copies of what has an end only once nobody holds it."""
+        self.ended()
+        if self.input is not None:
+            self.input.let_go()
 
     def _let_go(self, kind: int) -> None:
         pipe = self.pipes.get(kind)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 
 import trio
@@ -55,11 +54,8 @@ class Shells:
         return self.now.pid if self.now else None
 
     def working_directory(self) -> str:
-        """Where the shell is now."""
-        try:
-            return os.readlink(f"/proc/{self.pid}/cwd")
-        except OSError:
-            return self._info.cwd
+        """Where the shell is now, apart from what holds for one command."""
+        return (self.now.working_directory() if self.now is not None else None) or self._info.cwd
 
     async def open(self) -> None:
         """Start one. `Broken` if that fails."""

@@ -19,8 +19,10 @@ import trio
 from .lifecycle import Reason
 from .running import RunningCommand
 from .shell import processes
+from .shell.descriptors import Spare
 from .shell.processes import Memory, Seen
 from .store.records import STDERR
+from .threads import run_in_thread
 
 INTERRUPT_SECONDS: Final = 0.05
 """Between two interrupts."""
@@ -45,17 +47,25 @@ class Census:
         self._lock = trio.Lock()
         self._began = float("-inf")
         self._seen: list[Seen] = []
+        self._spare = Spare()
 
     async def take(self) -> list[Seen]:
         asked = trio.current_time()
         async with self._lock:
             if self._began <= asked:
-                self._began = trio.current_time()
+                began = trio.current_time()
                 try:
-                    self._seen = await trio.to_thread.run_sync(processes.snapshot)
+                    self._seen = await run_in_thread(self._look)
                 except RuntimeError:  # there may be no more threads, which is why somebody is to be ended
-                    self._seen = processes.snapshot()
+                    self._seen = self._look()
+                self._began = began  # only now: a look that failed, or was cancelled, has seen nothing
             return self._seen
+
+    def _look(self) -> list[Seen]:
+        return self._spare.call(processes.snapshot)
+
+    def close(self) -> None:
+        self._spare.close()
 
 
 async def sweep(census: Census, find: Callable[[list[Seen]], list[Seen]], grace: float) -> None:
@@ -149,12 +159,14 @@ async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -
 async def await_birth(command: RunningCommand) -> None:
     """Wait until a shell has forked a background command that it was told to start, or until that has ended without.
 
-    A shell that was stopped would never do so: it is continued, and after `BIRTH_SECONDS` killed.
+    A shell that was stopped would never do so: it is continued, and killed once it has forked nobody for `BIRTH_SECONDS`.
     """
-    deadline = trio.current_time() + BIRTH_SECONDS
+    began = trio.current_time()
     while command.leader is None and not command.is_over:
         assert command.shell is not None
-        if trio.current_time() < deadline:
+        # One that has many to fork may take longer. Behind its own fork, it is not the shell that is waited for.
+        heard_at = max(began, command.forked_at or command.shell.forked_at)
+        if trio.current_time() < heard_at + BIRTH_SECONDS:
             command.shell.proceed()
         else:
             command.shell.kill()
@@ -200,6 +212,8 @@ def continue_reporters(commands: Iterable[RunningCommand], look: int) -> None:
 
 async def continue_forked(shell: int, keeper: int | None, census: Census) -> None:
     """Continue who reports for background commands of this shell: one that was stopped before it had told of the start."""
+    if processes.is_stopped(shell):
+        return  # as all of a space that is paused: nothing of it shall go on
     orphans = [
         seen
         for seen in await census.take()
@@ -211,7 +225,7 @@ async def continue_forked(shell: int, keeper: int | None, census: Census) -> Non
 async def send(command: RunningCommand, census: Census, number: int) -> None:
     """Send a signal to all processes of a running command; never to its shell."""
     if command.leader is not None and command.owns_group:
-        # Its leader is not reaped before it has been reported, so the number is still its own.
+        # Its leader is reaped at most a moment before that is reported, so the number is not another's yet.
         processes.send_group(command.leader, number)
     else:
         processes.send(belonging(command, await census.take()), number)

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from .command import Command
 
 
+def check_open(opened: bool) -> None:
+    """A stream that was closed under its reader has not come to its end."""
+    if not opened:
+        raise not_opened()
+
+
 class RecordStream:
     """The records of one command or session; see `Command.follow`."""
 
@@ -58,14 +64,14 @@ class RecordStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._opened = False
         self._follower.close()
 
     def __aiter__(self) -> AsyncIterator[Record]:
         return self
 
     async def __anext__(self) -> Record:
-        if not self._opened:
-            raise not_opened()
+        check_open(self._opened)
         while (item := await self._follower.next()) is not None:
             if item[1] is not None:
                 await self._callbacks.feed(item[1])
@@ -74,6 +80,7 @@ class RecordStream:
             if running is not None:
                 # With a full disk the catalog may come later than the mark: who saw the end sees the outcome.
                 await running.finished.wait()
+        check_open(self._opened)
         await self._callbacks.finish()
         if self._at_end is not None:
             await self._at_end()
@@ -115,18 +122,19 @@ class MergedStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._opened = False
         self._follower.close()
 
     def __aiter__(self) -> AsyncIterator[tuple[Command, Record]]:
         return self
 
     async def __anext__(self) -> tuple[Command, Record]:
-        if not self._opened:
-            raise not_opened()
+        check_open(self._opened)
         while (item := await self._follower.next()) is not None:
             command_id, record = item
             if record is not None:
                 return self._commands[command_id], record
+        check_open(self._opened)
         raise StopAsyncIteration
 
 
@@ -151,8 +159,10 @@ class EventStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._opened = False
         self._catalog.listeners.discard(self._ring)
         self._items.clear()
+        self._ring()
 
     def _ring(self) -> None:
         self._bell.set()
@@ -161,11 +171,11 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event:
-        if not self._opened:
-            raise not_opened()
+        check_open(self._opened)
         if not self._items:
             await trio.lowlevel.checkpoint()
         while not self._items:
+            check_open(self._opened)
             self._bell = trio.Event()
             version = self._catalog.version()
             self._items.extend(self._catalog.events_after(self.position))

@@ -63,7 +63,10 @@ def follow_all(
             async for command, record in records:
                 print(command.id, record.data)
     """
-    chosen = list(commands)
+    try:
+        chosen = list(commands)
+    except TypeError:
+        raise Invalid(f"follow_all takes many commands, in a list for example, not {type(commands).__name__}") from None
     if all(isinstance(command, Command) for command in chosen):
         return MergedStream(chosen, after, stream, late)
     from .client.command import RemoteCommand

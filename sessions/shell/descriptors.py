@@ -1,10 +1,19 @@
-"""How many descriptors this program may open while it has engines: two for each running command."""
+"""How many descriptors this program may open while it has engines: two for each running command. And what if there are no more."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import resource
 import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+Answer = TypeVar("Answer")
+
+SPARE: Final = 2
+"""To look at processes takes one at a time, two while what it needs is loaded."""
 
 _lock = threading.Lock()
 _engines = 0
@@ -31,3 +40,33 @@ def restore_limit() -> None:
         if not _engines and resource.getrlimit(resource.RLIMIT_NOFILE) == (_before[1], _before[1]):
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(resource.RLIMIT_NOFILE, _before)
+
+
+class Spare:
+    """Descriptors that are kept for when this program has used up all others: then who has used them up can still be ended."""
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+        self._keep()
+
+    def call(self, function: Callable[[], Answer]) -> Answer:
+        """Call `function`; if it finds no descriptor left, once more with these."""
+        try:
+            return function()
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+        self.close()
+        try:
+            return function()
+        finally:
+            self._keep()
+
+    def _keep(self) -> None:
+        with contextlib.suppress(OSError):  # somebody else was faster: there is a next time
+            while len(self._kept) < SPARE:
+                self._kept.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    def close(self) -> None:
+        while self._kept:
+            os.close(self._kept.pop())

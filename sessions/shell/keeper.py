@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import trio
 
 from ..errors import Broken
+from ..threads import run_in_thread
 from . import keeper_program
 from .poller import Poller
 
@@ -58,7 +60,9 @@ class Keeper:
         self._requests += 1
         number = self._requests
         file = self._run_directory / f"spawn{number}"
-        file.write_text(json.dumps({"argv": list(argv), "env": dict(env), "cwd": cwd, "terminal": terminal}))
+        program = find_program(argv[0], env)
+        shell = {"program": program, "argv": list(argv), "env": dict(env), "cwd": cwd, "terminal": terminal}
+        file.write_text(json.dumps(shell))
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._waiting[number] = send, on_exit
         self.proceed()
@@ -72,7 +76,7 @@ class Keeper:
                     except BlockingIOError:  # hundreds of shells are being opened at once
                         await trio.lowlevel.wait_writable(channel)
             answer = await receive.receive()
-        except (OSError, trio.EndOfChannel) as error:
+        except (OSError, trio.EndOfChannel, trio.ClosedResourceError) as error:
             raise Broken(f"the keeper process of this engine has gone ({error}): try again") from error
         finally:
             del self._waiting[number]
@@ -140,6 +144,7 @@ class Keeper:
         """The keeper died (killed from outside). The kernel kills its shells with it."""
         assert self._channel is not None
         self._poller.forget(self._channel.fileno())
+        trio.lowlevel.notify_closing(self._channel)  # somebody may wait for room in it
         self._channel.close()
         self._channel = None
         if self._process is not None:
@@ -179,10 +184,15 @@ class Keeper:
         while not ended:
             process.send_signal(signal.SIGCONT)  # a command may have stopped it, and may do so again
             try:
-                ended = await trio.to_thread.run_sync(wait_a_second, process)
+                ended = await run_in_thread(wait_a_second, process)
             except RuntimeError:  # there may be no more threads
                 await trio.sleep(0.01)
                 ended = process.poll() is not None
+
+
+def find_program(name: str, env: Mapping[str, str]) -> str:
+    """What is to be executed: looked for on the path that the shell will have; if it isn't there, on this program's."""
+    return name if shutil.which(name, path=env.get("PATH")) else shutil.which(name) or name
 
 
 def wait_a_second(process: subprocess.Popen[bytes]) -> bool:

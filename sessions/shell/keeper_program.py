@@ -7,7 +7,7 @@ It forks the shells, and it is the *child subreaper* of all that they start: wha
   then those that were orphaned by this, and so on until it has none, removes the run directory, and ends.
 
 The socket (argv[1], SOCK_SEQPACKET) carries one JSON object a message. To here: ``{"spawn": n, "file": path}`` with the
-descriptor of the shell's stdin or terminal; the file holds argv, env, cwd and whether it is a terminal. From here: ``{"spawned": n, "pid": p}``,
+descriptor of the shell's stdin or terminal; the file holds program, argv, env, cwd and whether it is a terminal. From here: ``{"spawned": n, "pid": p}``,
 ``{"failed": n, "error": text}``, ``{"exited": p, "status": wait status}``.
 """
 
@@ -33,6 +33,7 @@ def main() -> None:
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     run_directory = sys.argv[2]
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the program blocks, neither we nor the shells may
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -86,9 +87,14 @@ def serve(channel: socket.socket, libc: ctypes.CDLL) -> bool:
 
 def spawn(shell: dict[str, Any], stdin: int, libc: ctypes.CDLL) -> int:
     """Fork a shell into a session of its own. Raises `OSError` if it can't be executed."""
-    error_read, error_write = os.pipe2(os.O_CLOEXEC)
     keeper = os.getpid()
-    pid = os.fork()
+    error_read, error_write = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = os.fork()
+    except OSError:  # no more processes
+        os.close(error_read)
+        os.close(error_write)
+        raise
     if pid == 0:
         try:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -106,7 +112,7 @@ def spawn(shell: dict[str, Any], stdin: int, libc: ctypes.CDLL) -> int:
             if shell["terminal"]:
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             os.chdir(shell["cwd"])
-            os.execvpe(shell["argv"][0], shell["argv"], shell["env"])
+            os.execvpe(shell["program"], shell["argv"], shell["env"])
         except OSError as error:
             os.write(error_write, json.dumps([error.errno, error.strerror]).encode())
         finally:
@@ -138,14 +144,20 @@ def send(channel: socket.socket, message: dict[str, object]) -> None:
 
 
 def end_everything() -> None:
-    """Kill until there is nobody left to kill: who loses its parent becomes a child of this process."""
+    """Kill until there is nobody left to kill: who loses its parent becomes a child of this process.
+
+    Who has become another user (by `sudo`, say) can't be killed, and is left.
+    """
     children = f"/proc/self/task/{os.getpid()}/children"
+    killed = True
     with contextlib.suppress(ChildProcessError):
-        while True:
+        while killed:
+            killed = False
             with open(children) as file:
                 for pid in file.read().split():
-                    with contextlib.suppress(ProcessLookupError):
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(int(pid), signal.SIGKILL)
+                        killed = True
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
             time.sleep(0.001)

@@ -139,15 +139,21 @@ class InputPipe:
         if self._closing:
             self.close()
 
-    async def send(self, data: bytes, what: str) -> None:
-        """Write all of `data`; waits while the pipe is full. `Closed` if the command reads no more."""
+    async def send(self, data: bytes, what: str, took: Callable[[memoryview], None] | None = None) -> None:
+        """Write all of `data`; waits while the pipe is full. `Closed` if the command reads no more.
+
+        `took` is called with each part at once when it is in the pipe: what the command answers to it is read later.
+        """
         view = memoryview(data)
         async with self._lock:
             while True:
                 if self.closed or self._closing:
                     raise Closed(f"the input of {what} is closed")
                 try:
-                    view = view[os.write(self._descriptor, view) :]
+                    size = os.write(self._descriptor, view)
+                    if took is not None:
+                        took(view[:size])
+                    view = view[size:]
                 except BlockingIOError:
                     with contextlib.suppress(trio.ClosedResourceError):
                         await trio.lowlevel.wait_writable(self._descriptor)
@@ -167,6 +173,12 @@ class InputPipe:
         if not self.closed:
             self.closed = True
             trio.lowlevel.notify_closing(self._descriptor)
+            os.close(self._descriptor)
+
+    def let_go(self) -> None:
+        """In a forked child: close our copy. The command would wait for that, too, to find the end of its input."""
+        if not self.closed:
+            self.closed = True
             os.close(self._descriptor)
 
 
@@ -219,6 +231,12 @@ class ControlPipe:
             self.closed = True
             if self._watched:
                 self._poller.forget(self._descriptor)
+            os.close(self._descriptor)
+
+    def let_go(self) -> None:
+        """In a forked child: close our copy. The shell would wait for that, too, to find the end of its input."""
+        if not self.closed:
+            self.closed = True
             os.close(self._descriptor)
 
     def is_awaited_by(self, pid: int) -> bool:

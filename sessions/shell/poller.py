@@ -29,6 +29,8 @@ class Poller:
         self._callbacks: dict[int, Callable[[], object]] = {}
         self._forgotten: set[int] = set()
         """In this round. What is still reported for them is not meant for a new pipe that has got the same number."""
+        self._round: list[int] = []
+        """Whose turn is still to come in this round."""
 
     def watch(self, descriptor: int, callback: Callable[[], object], events: int = READABLE) -> None:
         """Call `callback` each time that `descriptor` is ready, until `forget`. It must not block."""
@@ -60,7 +62,9 @@ class Poller:
     def serve(self) -> None:
         """Call the functions of those that are ready now, in the order in which they became so."""
         self._forgotten.clear()
-        for ready, _ in self._epoll.poll(0, ROUND):
+        self._round = [descriptor for descriptor, _ in self._epoll.poll(0, ROUND)]
+        while self._round:
+            ready = self._round.pop(0)
             if ready not in self._forgotten:
                 self._callbacks[ready]()
 
@@ -69,7 +73,8 @@ class Poller:
         events = self._epoll.poll(0, max(1, len(self._callbacks)))
         if self._resting:
             events += self._resting_epoll.poll(0, len(self._resting))
-        return [descriptor for descriptor, _ in events]
+        # Those of this round came first, but were put behind the others when epoll told of them.
+        return sorted((descriptor for descriptor, _ in events), key=lambda descriptor: descriptor not in self._round)
 
     def close(self) -> None:
         self._epoll.close()

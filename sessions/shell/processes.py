@@ -8,6 +8,7 @@ psutil tells processes apart by pid *and* start time, so a signal never reaches 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
@@ -57,8 +58,11 @@ def snapshot() -> list[Seen]:
                     environment.get(COMMAND_MARK),
                 )
             )
-        except (psutil.Error, OSError):
+        except psutil.Error:
             continue
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # else it would seem that nobody is there
     return found
 
 
@@ -161,7 +165,7 @@ def send(processes: Iterable[Seen], number: int) -> None:
 
 
 def send_group(group: int, number: int) -> None:
-    """Signal a process group whose leader is known not to have been reaped."""
+    """Signal a process group whose leader has not been reaped, or just now."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
         if number == signal.SIGTERM:

@@ -6,7 +6,7 @@ was asked for, stdin (``7i``), and for a background command its starter (``7b``)
 
 A foreground command is two control lines. The first sources the text with its streams redirected; the second reports::
 
-    \\builtin export SESSIONS_COMMAND_ID=...-7; \\builtin . D/7 >D/7o 2>D/7e </dev/null
+    \\builtin export 'SESSIONS_COMMAND_ID=...-7'; \\builtin . D/7 >D/7o 2>D/7e </dev/null
     \\builtin . D/r d 7 "$?"
 
 Two lines, because an interrupt makes an interactive shell drop the line that it is in and go on with the next one. Sourced,
@@ -78,7 +78,7 @@ BASH: Final = Dialect(
 SH: Final = Dialect(
     name="sh",
     argv=("sh", "-i"),
-    setup="PS1= PS2=; unset MAILCHECK MAIL ENV; set +m",
+    setup="PS1= PS2=; unset MAILCHECK; set +m",
     word="\\command",
     reports_by_file=False,
     own_group=False,
@@ -144,9 +144,10 @@ class Writer:
             f'case $- in *e*) ;; *) {word} return "${{4-$3}}" ;; esac\n'
         )
 
-    def setup(self, open_files: int) -> str:
-        """The first control lines. `open_files` is the soft limit that commands shall see."""
+    def setup(self, open_files: int, env: Mapping[str, str]) -> str:
+        """The first control lines. `open_files` is the soft limit that commands shall see, `env` what could not be given at the start."""
         lines = [self.dialect.setup, f"ulimit -S -n {open_files}"]
+        lines += [f"{self.dialect.word} export {assignment}" for assignment in assignments(env)]
         if not self.dialect.reports_by_file:
             lines.append(f"{self._report}() {{ {self.report_file().strip().replace(chr(10), '; ')}; }}")
         return "\n".join(lines) + f"\n{self._report} r 0 0\n"
@@ -156,7 +157,7 @@ class Writer:
         word, path = self.dialect.word, f"{self.directory}/{request.number}"
         source = f"{word} . {path} >{path}o 2>{path}e"
         if not (request.env or request.cwd or request.stdin):
-            head = f"{word} export SESSIONS_COMMAND_ID={request.id};"
+            head = f"{word} export 'SESSIONS_COMMAND_ID={request.id}';"
             if status:
                 head += f"{self._report} - - {status};"
             return f"{head}{source} </dev/null\n{self.report_again(request)}"
@@ -168,7 +169,7 @@ class Writer:
         # again to show why, and its report is the one that counts (the second is ignored); `|| :` keeps `set -e` from ending
         # the shell for it.
         return (
-            f"{self._save(request)}{word} export SESSIONS_COMMAND_ID={request.id}\n"
+            f"{self._save(request)}{word} export 'SESSIONS_COMMAND_ID={request.id}'\n"
             f"if {{ {prepare}; }} 2>/dev/null; then {opened}{keep}{source};"
             f" else {{ {prepare}; }} 2>{path}e || {self._report} d {request.number} 1 || {word} :; fi <{stdin}\n"
             f"{self.report_again(request)}"
@@ -215,9 +216,12 @@ class Writer:
             if request.cwd
             else ""
         )
+        undo = f'{word} eval "$__sessions_env";'
+        if self.dialect.name == "bash":  # what was saved is not quoted so
+            undo = f"case $- in *k*) {word} set +k; {undo} {word} set -k ;; *) {undo} ;; esac;"
         forget = "".join(f" __sessions_old_{name}" for name in request.env) if self.dialect.name == "sh" else ""
         return (
-            f'__sessions_status=$?; case ${{__sessions_pwd+set}} in set) {unset} {word} eval "$__sessions_env"; {cd}'
+            f"__sessions_status=$?; case ${{__sessions_pwd+set}} in set) {unset} {undo} {cd}"
             f" {word} unset __sessions_pwd __sessions_oldpwd __sessions_env{forget} ;; esac;"
             f" {self._report} - - $__sessions_status\n"
         )
@@ -236,7 +240,7 @@ class Writer:
         word, number, path = self.dialect.word, request.number, f"{self.directory}/{request.number}"
         tell = f"{word} printf '%s {number} %s\\n'"
         to = f"1<>{self.directory}/report"
-        steps = [f"{word} export SESSIONS_COMMAND_ID={request.id} >/dev/null"]  # under `set -k` it would list all
+        steps = [f"{word} export 'SESSIONS_COMMAND_ID={request.id}'"]
         for step in self._preparation(request):
             steps.append(f"{step} >/dev/null 2>&1 || {{ {step} >/dev/null 2>{path}e; {word} exit 1; }}")
         if status:
@@ -270,4 +274,5 @@ class Writer:
 
 
 def assignments(env: Mapping[str, str]) -> list[str]:
-    return [f"{name}={shlex.quote(value)}" for name, value in env.items()]
+    """As arguments of `export`, quoted: else, under `set -k`, it would not get them."""
+    return [f"'{name}='{shlex.quote(value)}" for name, value in env.items()]

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -20,6 +21,16 @@ from .script import Dialect, Report, Request, Writer, parse_reports
 
 READY_SECONDS = 30.0
 """A shell without startup files is ready after 3 ms; a machine that takes this long is broken."""
+
+
+class Visit(NamedTuple):
+    """A foreground command runs, or ran, in a directory of its own."""
+
+    number: int
+    """The command's."""
+    place: str
+    home: str | None
+    """Where the shell was before."""
 
 
 class Shell:
@@ -39,6 +50,8 @@ class Shell:
         self.pid = 0
         self.exited = trio.Event()
         self.exit_code: int | None = None
+        self.forked_at = 0.0
+        """When it last told that it had forked a command; on trio's clock."""
         self._poller = poller
         self._on_report = on_report
         self._on_exit = on_exit
@@ -46,6 +59,9 @@ class Shell:
         self._writer = Writer(dialect, str(directory))
         self._control: ControlPipe | None = None
         self._reports = -1
+        self._told = 0
+        """The number of the last foreground command that it was given."""
+        self._visit: Visit | None = None
 
     @classmethod
     async def open(
@@ -77,12 +93,13 @@ class Shell:
             environment.pop(
                 COMMAND_MARK, None
             )  # of a command in which this program runs: forks carry none until they get one
-            environment.pop("ENV", None)  # a startup file of interactive POSIX shells
+            # At its start an interactive POSIX shell takes this for a startup file; to others it is a variable like any.
+            later = {"ENV": environment.pop("ENV")} if "ENV" in environment else {}
             try:
                 shell.pid = await keeper.spawn(argv, environment, cwd, shell._control.shell_end, shell._exit)
             finally:
                 shell._control.close_shell_end()
-            shell._control.send(shell._writer.setup(open_files))
+            shell._control.send(shell._writer.setup(open_files, later))
             with trio.fail_after(READY_SECONDS):
                 await shell._ready.wait()
             if shell.exit_code is not None:
@@ -102,6 +119,9 @@ class Shell:
     def run(self, request: Request, status: int) -> None:
         """Run the text in file `request.number` in the shell itself."""
         assert self._control is not None
+        if request.cwd:
+            self._visit = Visit(request.number, os.path.realpath(request.cwd), self.working_directory())
+        self._told = request.number
         self._control.send(self._writer.foreground(request, status))
 
     def start(self, request: Request, status: int) -> None:
@@ -162,10 +182,27 @@ class Shell:
         if self._control is not None:
             self._control.close()
 
+    def let_go(self) -> None:
+        """In a forked child: it is the parent's."""
+        if self._control is not None:
+            self._control.let_go()
+
     def is_idle(self) -> bool:
         """Whether it waits for its next control line, and none is on the way."""
         # One that was stopped as it had read a line seems to be reading still.
         return self._control is not None and not is_stopped(self.pid) and self._control.is_awaited_by(self.pid)
+
+    def working_directory(self) -> str | None:
+        """Where it is, or will be again after a command that has a directory of its own; None if it has gone.
+
+        It goes back only once it has reported that command's end.
+        """
+        try:
+            here = os.readlink(f"/proc/{self.pid}/cwd")
+        except OSError:
+            return None
+        visit = self._visit
+        return visit.home if visit is not None and (visit.number == self._told or here == visit.place) else here
 
     def path(self, number: int) -> str:
         """Where the files of command `number` begin."""
@@ -176,8 +213,12 @@ class Shell:
             for report in parse_reports(os.read(self._reports, 65536)):
                 if report.kind == "r":
                     self._ready.set()
-                else:
-                    self._on_report(report)
+                    continue
+                if report.kind == "b":
+                    self.forked_at = trio.current_time()
+                if report.kind == "d" and self._visit is not None and report.number > self._visit.number:
+                    self._visit = None
+                self._on_report(report)
 
     def _exit(self, exit_code: int) -> None:
         self.exit_code = exit_code

@@ -32,6 +32,8 @@ CHECKPOINT_WRITES: Final = 2000
 """After so many changes the write-ahead log (about 20 KiB a change) is worth moving into the file: in a thread, for it syncs."""
 
 
+COMMAND_LABELS: Final = "json_patch((SELECT labels FROM sessions WHERE id = session_id), labels)"
+"""Its session's and its own, of which those of its own count if both have one."""
 LARGE_WAL_BYTES: Final = 4 << 20
 """A write-ahead log of this size is moved into the file before a connection is closed."""
 
@@ -210,7 +212,7 @@ class Catalog:
         before: tuple[str, int] | None = None,
     ) -> list[CommandInfo]:
         """The newest `limit` that fit and were stored before the command `before`, oldest of them first. Without expired ones."""
-        where, values = conditions({"session_id": session_id, "state": state, "expired": 0}, labels)
+        where, values = conditions({"session_id": session_id, "state": state, "expired": 0}, labels, COMMAND_LABELS)
         if before is not None:
             where += " AND rowid < (SELECT rowid FROM commands WHERE session_id = ? AND number = ?)"
             values += before

@@ -125,6 +125,7 @@ def reading(things: Things) -> Iterator[Case]:
             yield f"{name} follow {after!r}", Invalid, follow, (), {"after": after}, (f"after={after!r}", "pass")
         for callback in ("on_stdout", "on_stderr"):
             yield f"{name} follow {callback}", Invalid, follow, (), {callback: 5}, (callback, "5")
+    yield "follow_all", Invalid, sessions.follow_all, (things.finished,), {}, ("list", "not Command")  # type: ignore[call-overload,misc]
     yield "follow_all", Invalid, sessions.follow_all, ([things.finished],), {"stream": "both"}, ("'both'", "leave it out")  # type: ignore[misc]
     for size in (0, -1, "5", 1.5, True):
         yield f"excerpt {size!r}", Invalid, things.finished.excerpt, (size,), {}, (f"max_bytes={size!r}", "pass")

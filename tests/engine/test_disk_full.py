@@ -250,6 +250,30 @@ async def test_whoever_waits_for_what_was_never_written_down_is_told(
     disk.free()
 
 
+async def test_what_a_closed_session_has_yet_to_write_goes_into_no_other_file(
+    engine: sessions.Engine, session: sessions.Session, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is written its log stays open, so that the numbers of its descriptors are not another file's."""
+    monkeypatch.setattr("sessions.closing.STALL_SECONDS", 0.1)
+    data, expected = data_file(tmp_path, "data", 8 * MEBIBYTE)
+    disk.fill(but=MEBIBYTE)
+    command = await session.run_async(f"cat {data}")
+    await until_state(session, "stalled")
+    await session.close(grace=0)
+    assert (session.state, command.state) == ("closed", "running")
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context((tmp_path / f"other{number}").open("w+b")) for number in range(4)]
+        disk.free()
+        with trio.fail_after(30):
+            assert (await command.wait()).reason == "session_closed"
+        await until(lambda: session.id not in engine.archive.live)
+        assert [other.read() for other in others] == [b""] * 4
+    written = (await command.logs()).stdout
+    assert len(written) > 0
+    assert same(written, expected[: len(written)])
+    assert engine.archive.catalog.list_sessions()[0].state == "closed"
+
+
 async def test_an_engine_is_not_opened_on_a_full_disk(disk: Disk, root: Path) -> None:
     disk.fill()
     with trio.fail_after(10), pytest.raises(sessions.Broken, match="space"):

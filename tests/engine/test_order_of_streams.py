@@ -18,7 +18,7 @@ from conftest import SHELLS
 import sessions
 from sessions import recorder
 from sessions.shell.pipes import OutputPipe
-from sessions.shell.poller import Poller
+from sessions.shell.poller import ROUND, Poller
 from sessions.store.transcript import Transcript
 
 PATIENCE_SECONDS = 20
@@ -58,6 +58,28 @@ async def test_opening_a_pipe_gives_it_no_place(tmp_path: Path, first: str, poll
         for end in ends.values():
             os.close(end)
         for pipe in pipes.values():
+            pipe.close()
+        poller.close()
+
+
+async def test_those_that_wait_for_their_turn_were_ready_before_the_others(tmp_path: Path) -> None:
+    """The first whose turn comes asks who is ready: two commands' pipes, of more than one round takes."""
+    poller = Poller()
+    pipes = [OutputPipe(str(tmp_path / str(number))) for number in range(ROUND + 2)]
+    ends = [os.open(tmp_path / str(number), os.O_WRONLY) for number in range(len(pipes))]
+    told: list[list[int]] = []
+    for pipe in pipes:
+        poller.watch(pipe.descriptor, lambda: told.append(poller.ready()))
+    try:
+        for end in ends:
+            os.write(end, b"x")
+        poller.serve()
+        waiting = [pipe.descriptor for pipe in pipes[1:]]
+        assert [descriptor for descriptor in told[0] if descriptor in waiting] == waiting
+    finally:
+        for end in ends:
+            os.close(end)
+        for pipe in pipes:
             pipe.close()
         poller.close()
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import trio
-from conftest import open_descriptors
+from conftest import leftovers, open_descriptors
 
 import sessions
+from sessions.shell.descriptors import Spare
 from sessions.shell.pipes import OutputPipe
 
 PATIENCE_SECONDS = 20
@@ -39,6 +40,53 @@ def test_a_pipe_that_is_opened_half_is_closed(tmp_path: Path, count: int) -> Non
         OutputPipe(str(tmp_path / "o"))
     assert open_descriptors() == before
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def none_left() -> Iterator[None]:
+    """While none at all can be opened."""
+    with no_more_than(50):
+        taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
+        with pytest.raises(OSError, match="Too many open files"):
+            os.open(os.devnull, os.O_RDONLY)
+        try:
+            yield
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+
+
+@pytest.mark.parametrize("in_shell", [True, False])
+@pytest.mark.parametrize("end", ["kill", "timeout", "close"])
+async def test_a_command_is_ended_although_no_descriptor_is_left(
+    session: sessions.Session, in_shell: bool, end: str
+) -> None:
+    shell = session.shell_pid
+    command = await session.run_async(
+        "echo on; sleep 600", in_shell=in_shell, timeout=0.3 if end == "timeout" else None
+    )
+    await command.wait_for("on")
+    with none_left(), trio.fail_after(PATIENCE_SECONDS):
+        if end == "kill":
+            await command.kill()
+        elif end == "close":
+            await session.close()
+        await command.wait()
+    assert command.reason == {"kill": "killed", "timeout": "timeout", "close": "session_closed"}[end]
+    if end != "close":
+        assert session.shell_pid == shell
+    assert leftovers({session.id} if end == "close" else set()) == []
+
+
+def test_spare_descriptors_are_taken_again() -> None:
+    before = open_descriptors()
+    spare = Spare()
+    kept = open_descriptors()
+    with none_left():
+        assert spare.call(lambda: os.listdir("/proc/self/task"))
+    assert open_descriptors() == kept
+    spare.close()
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize("in_shell", [True, False])

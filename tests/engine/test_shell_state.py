@@ -174,6 +174,31 @@ async def test_env_and_cwd_hold_for_one_command_and_change_nothing_in_the_shell(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+async def test_a_relative_cwd_begins_where_the_shell_is_and_not_where_a_command_is_for_once(
+    engine: sessions.Engine, tmp_path: Path, shell: str
+) -> None:
+    (tmp_path / "home" / "below").mkdir(parents=True)
+    (tmp_path / "away").mkdir()
+    session = await engine.create_session(shell=shell, cwd=tmp_path / "home")
+    text = "echo on; read x"
+    visitor = await session.run_async(text, in_shell=True, cwd=tmp_path / "away", stdin=True)
+    await visitor.wait_for("on")
+    behind = [await session.run_async("pwd", in_shell=in_shell, cwd="below") for in_shell in (True, False)]
+    await visitor.send_input("\n")
+    for command in behind:
+        await command.wait()
+        assert (await command.logs()).stdout.decode() == f"{tmp_path}/home/below\n"
+    for _ in range(50):
+        assert (await session.run("pwd", cwd="below")).stdout == f"{tmp_path}/home/below\n"
+    mover = await session.run_async(f"cd {tmp_path}; {text}", in_shell=True, stdin=True)
+    await mover.wait_for("on")
+    command = await session.run_async("pwd", in_shell=True, cwd="away")
+    await mover.send_input("\n")
+    await command.wait()
+    assert (await command.logs()).stdout.decode() == f"{tmp_path}/away\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 async def test_env_and_cwd_are_undone_whatever_the_command_does(
     engine: sessions.Engine, tmp_path: Path, shell: str
 ) -> None:
@@ -237,15 +262,18 @@ async def test_env_leaves_the_tied_arrays_of_zsh(engine: sessions.Engine) -> Non
 @pytest.mark.parametrize("shell", SHELLS)
 async def test_env_and_cwd_under_settings(engine: sessions.Engine, tmp_path: Path, shell: str) -> None:
     strict = "set -eu" if shell == "sh" else "set -euo pipefail"
-    for setting in ("set -e", "set -u", strict, "set -f", "set -C", "set -x", "IFS=:/ab"):
-        session = await engine.create_session(shell=shell)
+    keyword = ("set -k",) if shell == "bash" else ()
+    for setting in ("set -e", "set -u", strict, "set -f", "set -C", "set -x", "IFS=:/ab", *keyword):
+        session = await engine.create_session(shell=shell, env={"B": "before"})
         await session.run(f"{setting}; cd /usr")
         for in_shell in (True, False):
-            text = "pwd; printenv A"
-            command = await session.run_async(text, in_shell=in_shell, env={"A": "a/b:c"}, cwd=tmp_path)
+            text = "pwd; printenv A B SESSIONS_COMMAND_ID"
+            env = {"A": "a/b:c", "B": "while"}
+            command = await session.run_async(text, in_shell=in_shell, env=env, cwd=tmp_path)
             await command.wait()
-            assert (setting, (await command.logs()).stdout.decode()) == (setting, f"{tmp_path}\na/b:c\n")
-            assert (await session.run('pwd; echo "${A-unset}"')).stdout == "/usr\nunset\n"
+            expected = f"{tmp_path}\na/b:c\nwhile\n{command.id}\n"
+            assert (setting, (await command.logs()).stdout.decode()) == (setting, expected)
+            assert (await session.run('pwd; echo "${A-unset}"; printenv B')).stdout == "/usr\nunset\nbefore\n"
         assert session.state == "open"
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 import trio
+import trio.testing
 from conftest import SHELLS, leftovers
 
 import sessions
 from sessions import opening, stopping
 from sessions.live import LiveSession
+from sessions.running import Order, RunningCommand
 from sessions.shell import processes
 from sessions.shell.pipes import ControlPipe
+from sessions.shell.script import BASH
+from sessions.spaces import open_spaces
 
 PATIENCE_SECONDS = 20
 STOP_REPORTER = (
@@ -136,7 +142,83 @@ async def test_a_restart_without_a_grace_waits_for_commands_that_are_about_to_st
         assert (command.reason, (await command.logs()).stdout) == ("exit", b"got it\n")
 
 
+class BusyShell:
+    """A shell that forks one command after the other."""
+
+    dialect = BASH
+    forked_at = 0.0
+    killed_at: float | None = None
+
+    def __init__(self, command: RunningCommand) -> None:
+        self.command = command
+
+    def proceed(self) -> None:
+        """It was not stopped."""
+
+    def kill(self) -> None:
+        self.killed_at = trio.current_time()
+        self.command.over.set()
+
+    async def fork_others(self, count: int) -> None:
+        for _ in range(count):
+            await trio.sleep(stopping.BIRTH_SECONDS - 1)
+            self.forked_at = trio.current_time()
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "not told"])
+async def test_a_shell_that_is_busy_starting_others_is_not_killed(
+    autojump_clock: trio.testing.MockClock, is_told: bool
+) -> None:
+    """Only one that gets no further is, or whose fork doesn't tell that it has started."""
+    order = Order(
+        text="true",
+        in_shell=False,
+        labels={},
+        env={},
+        cwd=None,
+        stdin=False,
+        timeout=None,
+        idle_timeout=None,
+        detached=False,
+    )
+    command = RunningCommand("s", 1, order, 0)
+    command.shell = shell = BusyShell(command)  # type: ignore[assignment]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stopping.await_birth, command)
+        await shell.fork_others(10)
+        command.forked()
+        forked_at = trio.current_time()
+        nursery.start_soon(shell.fork_others, 10)
+        if is_told:
+            await trio.sleep(stopping.BIRTH_SECONDS - 1)
+            command.born(2)
+    if is_told:
+        assert shell.killed_at is None
+    else:
+        assert shell.killed_at is not None
+        assert 0 <= shell.killed_at - forked_at - stopping.BIRTH_SECONDS < 1
+
+
 # Who reports for a background command
+
+
+async def test_nothing_of_a_paused_space_is_continued(engine: sessions.Engine) -> None:
+    async with open_spaces(engine) as spaces:
+        space = await spaces.create("door", "one")
+        session = await space.create_session("s")
+        trap = "case $BASH_COMMAND in *' s '*) sleep 600 ;; esac"  # so that no start is told
+        await session.run(f"set -T; trap {shlex.quote(trap)} DEBUG")
+        await session.run_async("sleep 600")
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not live(session)._forked:
+                await trio.sleep(0.001)
+        await space.pause()
+        for _ in range(3):
+            live(session).listen()
+        await trio.testing.wait_all_tasks_blocked()
+        await engine.workshop.census.take()  # after those of the looks
+        await trio.testing.wait_all_tasks_blocked()
+        assert {process.status() for process in leftovers({session.id})} == {psutil.STATUS_STOPPED}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -217,6 +299,15 @@ async def test_commands_that_have_used_up_all_threads_can_be_ended(
             elif verb == "close":
                 await session.close()
     assert leftovers({session.id}) == []
+
+
+async def test_callers_in_all_threads_of_trio_can_run_commands(session: sessions.Session) -> None:
+    """To end one, a thread is needed: it must be none of those in which they wait."""
+    trio.to_thread.current_default_thread_limiter().total_tokens = 1
+    run = partial(session.run, "sleep 600", timeout=0.01)
+    with trio.fail_after(PATIENCE_SECONDS):
+        result = await trio.to_thread.run_sync(trio.from_thread.run, run, abandon_on_cancel=True)
+    assert result.reason == "timeout"
 
 
 async def test_a_close_that_fails_holds_up_no_other(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

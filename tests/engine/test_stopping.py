@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import signal
 import socket
@@ -317,8 +318,8 @@ async def test_who_is_continued_while_others_are_being_stopped_is_stopped_again(
     async with trio.open_nursery() as nursery:
         process = await nursery.start(trio.run_process, [sys.executable, "-c", "while True: pass"])
         try:
-            with trio.fail_after(AT_ONCE_SECONDS):
-                await freeze(Census(), lambda all_seen: [seen for seen in all_seen if seen.pid == process.pid])
+            with trio.fail_after(AT_ONCE_SECONDS), contextlib.closing(Census()) as census:
+                await freeze(census, lambda all_seen: [seen for seen in all_seen if seen.pid == process.pid])
             assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
         finally:
             nursery.cancel_scope.cancel()

@@ -9,7 +9,7 @@ import time
 
 import anyio
 import pytest
-from subject import Subject, check
+from subject import Subject, check, fresh_name
 
 import sessions
 
@@ -186,6 +186,28 @@ async def commands_are_found_and_listed(subject: Subject) -> None:
         for wrong_id in (f"{session.id}-77", "zzzzzzzzzz-1", "..", "../sessions", "", 5, None):
             with pytest.raises(sessions.NotFound, match="no command has the id"):
                 await host.get_command(wrong_id)
+
+
+@check
+async def commands_are_found_by_the_labels_of_their_session(subject: Subject) -> None:
+    """A label of its own counts in place of its session's."""
+    host, name = subject.host, fresh_name()
+    async with subject.session(labels={"kind": "a", "of": name}) as session, subject.session() as other:
+        plain = (await session.run("true")).command
+        own = await session.run_async("true", labels={"kind": "b"})
+        await other.run("true", labels={"kind": "a"})
+        await own.wait()
+        for labels, expected in (
+            ({"of": name}, [plain, own]),
+            ({"kind": "a"}, [plain]),
+            ({"kind": "b"}, [own]),
+            ({"kind": "b", "of": name}, [own]),
+            ({"kind": "a", "of": "y"}, []),
+        ):
+            found = await host.list_commands(session=session, labels=labels)
+            assert [command.id for command in found] == [command.id for command in expected]
+        assert [command.id for command in await host.list_commands(labels={"of": name})] == [plain.id, own.id]
+        assert (plain.labels, own.labels) == ({}, {"kind": "b"})
 
 
 @check

@@ -1,0 +1,78 @@
+"""What the program around an engine brings along: no trio, blocked signals, an environment that shells take for settings."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+from conftest import SHELLS
+
+import sessions
+
+
+def test_an_engine_without_trio_is_refused_and_leaves_nothing(root: Path) -> None:
+    async def main() -> None:
+        async with sessions.open_engine(root):
+            pass
+
+    with pytest.raises(sessions.Conflict, match=r"trio.*blocking.*connect"):
+        asyncio.run(main())
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_signals_that_the_program_blocks_are_not_blocked_in_its_shells(root: Path, shell: str) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1})
+    try:
+        with trio.fail_after(60):
+            async with sessions.open_engine(root, limits=sessions.Limits(kill_grace_seconds=1.0)) as engine:
+                session = await engine.create_session(shell=shell)
+                for in_shell in (True, False):
+                    command = await session.run_async("grep ^SigBlk: /proc/self/status", in_shell=in_shell)
+                    await command.wait()
+                    assert int((await command.logs()).stdout.split()[1], 16) == 0
+                result = await session.run("sleep 60", timeout=0.1)
+                assert (result.reason, result.shell_ended) == ("timeout", False)
+                assert (await session.run("exit 3")).exit_code == 3
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_variables_that_shells_take_for_settings_are_kept(
+    engine: sessions.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    """``ENV`` names a startup file to a shell, and is a common name for "production"."""
+    startup = tmp_path / "it's a startup file"
+    startup.write_text("echo read; STARTED=yes")
+    monkeypatch.setenv("ENV", str(startup))
+    for env, expected in (({"MAIL": "me"}, str(startup)), ({"ENV": "o'clock", "MAIL": "me"}, "o'clock")):
+        session = await engine.create_session(shell=shell, env=env)
+        for in_shell in (True, False):
+            text = """sh -c 'echo "$ENV $MAIL"'; echo "[$STARTED]\""""
+            command = await (await session.run_async(text, in_shell=in_shell)).wait()
+            assert (await command.logs()).stdout.decode() == f"{expected} me\n[]\n"
+        await session.restart()
+        assert (await session.run("echo $ENV")).stdout == f"{expected}\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_path_without_the_shell_itself(engine: sessions.Engine, tmp_path: Path, shell: str) -> None:
+    """Whoever wants only a few programs to be found still gets a shell; one of that name on the path is taken."""
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "hello").symlink_to("/bin/echo")
+    session = await engine.create_session(shell=shell, env={"PATH": str(tmp_path / "only")})
+    result = await session.run("hello $PATH; ls")
+    assert (result.stdout, result.exit_code) == (f"{tmp_path}/only\n", 127)
+    program = shutil.which(shell)
+    assert program is not None
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / shell).write_text(f'#!/bin/sh\nexport MINE=yes; exec {shlex.quote(program)} "$@"\n')
+    (tmp_path / "own" / shell).chmod(0o755)
+    session = await engine.create_session(shell=shell, env={"PATH": f"{tmp_path}/own:/usr/bin:/bin"})
+    assert (await session.run("echo $MINE")).stdout == "yes\n"
