@@ -6,10 +6,12 @@ from .command import Command
 from .store.records import STDOUT
 
 
-def echo(command: Command, data: bytes) -> None:
-    """Log `data` as if the command had written it to its stdout. Nothing happens once it is over."""
+async def send_and_echo(command: Command, data: bytes) -> None:
+    """As `Command.send_input`. What the command takes is logged as if it had written it to its stdout, before what it answers."""
     live = command.archive.live.get(command.session_id)
     running = command.archive.running(command.id)
-    if live is not None and running is not None and not running.is_over:
-        with memoryview(data) as view:
-            live.recorder.log(running, STDOUT, view)
+    if live is None or running is None or running.input is None or running.is_over:
+        await command.send_input(data)  # which says why it can't be
+        return
+    recorder = live.recorder
+    await running.input.send(data, f"command {command.id}", lambda part: recorder.log(running, STDOUT, part))

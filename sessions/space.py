@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -29,10 +30,15 @@ from .space_homes import remove_home, strays
 from .stopping import freeze, sweep
 from .store.spaces import SpaceTable
 from .terminal import Terminal
+from .threads import run_in_thread
 
 BASE: Final = ""
 """The name of the session in which a space's processes are started: no user can give it."""
 RESTING: Final[tuple[SpaceState, ...]] = ("stopped", "paused")
+
+
+def always() -> bool:
+    return True
 
 
 class Space:
@@ -44,6 +50,8 @@ class Space:
         """By the name that their user gave."""
         self.terminals: dict[str, Terminal] = {}
         """Likewise. Those whose program has ended may still be among them."""
+        self._leaving: set[Session] = set()
+        """Those whose names are forgotten, and which are just being closed."""
         self.processes = RecentCommands()
         """Commands that were started by `start_process`, by number; `process` finds older ones, too."""
         self._engine = engine
@@ -85,7 +93,8 @@ class Space:
 
     def _check_started(self) -> None:
         if self.state != "started":
-            raise Conflict(f"space {self.info.name!r} ({self.id}) is {self.state}: start it first")
+            advice = "create another one" if self.state == "destroyed" else "start it first"
+            raise Conflict(f"space {self.info.name!r} ({self.id}) is {self.state}: {advice}")
 
     async def create_session(
         self,
@@ -133,18 +142,23 @@ class Space:
         """End a session and forget its name. Its logs stay in the history."""
         session = self.session(name)
         del self.sessions[name]
-        await session.close()
+        self._leaving.add(session)
+        try:
+            await session.close()
+        finally:
+            self._leaving.discard(session)
 
     async def create_terminal(
         self,
         name: str,
+        text: str | None = None,
         *,
         rows: int = 24,
         columns: int = 80,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Terminal:
-        """A login shell on a terminal. `Conflict` if one of this name runs."""
+        """A shell text on a terminal; a login shell if it is left out. `Conflict` if one of this name runs."""
         async with self._lock:
             self._check_started()
             self.terminals = {key: found for key, found in self.terminals.items() if found.state != "finished"}
@@ -152,6 +166,7 @@ class Space:
                 raise Conflict(f"space {self.info.name!r} has a terminal {name!r} already")
             self._has_run = True
             terminal = await self._engine.create_terminal(
+                text,
                 rows=rows,
                 columns=columns,
                 cwd=os.path.join(self.info.home, cwd or ""),
@@ -200,7 +215,8 @@ class Space:
             return command
         raise NotFound(f"space {self.info.name!r} has no process {number}")
 
-    # Its life: whoever asks for a state that somebody else was faster to bring it to has it.
+    # Its life: whoever asks for a state that somebody else was faster to bring it to has it. Who asks because of what was seen
+    # says what that was (`only_if`): it must still be so when nobody else can change it.
 
     async def start(self) -> None:
         """Let it have sessions again."""
@@ -208,38 +224,36 @@ class Space:
             if self.state != "started":
                 self._move("start")
 
-    async def stop(self) -> None:
+    async def stop(self, only_if: Callable[[], bool] = always) -> None:
         """End all its sessions. Its home stays."""
         async with self._lock:
-            if self.state != "stopped":
+            if self.state != "stopped" and only_if():
                 await self._end_by("stop")
 
-    async def pause(self) -> None:
+    async def pause(self, only_if: Callable[[], bool] = always) -> None:
         """Stop all its processes where they are."""
         async with self._lock:
-            if self.state != "paused":
-                self._move("pause")
-                await freeze(self._engine.workshop.census, self._find_processes())
+            if self.state != "paused" and only_if():
+                with trio.CancelScope(shield=True):  # half paused is no state to be left in
+                    self._move("pause")
+                    await freeze(self._engine.workshop.census, self._find_processes())
 
     async def resume(self) -> None:
         """Let its processes go on."""
         async with self._lock:
             if self.state != "started":
-                self._move("resume")
-                await self._continue()
+                with trio.CancelScope(shield=True):
+                    self._move("resume")
+                    await self._continue()
 
-    async def delete(self) -> None:
+    async def delete(self, only_if: Callable[[], bool] = always) -> None:
         """End all that runs in it and remove its home. Its commands and logs stay in the history."""
         async with self._lock:
-            await self._delete()
-
-    async def _delete(self) -> None:
-        if self.state == "destroyed":
-            return
-        with trio.CancelScope(shield=True):  # nobody would find it any more to go on with that
-            await self._end_by("delete")
-            self._forget(self)
-            await trio.to_thread.run_sync(remove_home, self.info.home)
+            if self.state != "destroyed" and only_if():
+                with trio.CancelScope(shield=True):  # nobody would find it any more to go on with that
+                    await self._end_by("delete")
+                    self._forget(self)
+                    await run_in_thread(remove_home, self.info.home)
 
     def change(
         self,
@@ -287,16 +301,19 @@ class Space:
             await (await self._engine.get_session(session_id)).close()
 
     def _session_ids(self) -> set[str]:
-        return {session.id for session in self.sessions.values()} | {
+        return {session.id for session in self._all_sessions()} | {
             terminal.session_id for terminal in self.terminals.values()
         }
+
+    def _all_sessions(self) -> list[Session]:
+        return [*self.sessions.values(), *self._leaving]
 
     def _find_strays(self, seen: Sequence[Seen]) -> list[Seen]:
         return strays(seen, self._engine.workshop.keeper.pid, self.info.home)
 
     def _find_processes(self) -> Callable[[list[Seen]], list[Seen]]:
         ids = self._session_ids()
-        shells = {pid for session in self.sessions.values() if (pid := session.shell_pid) is not None}
+        shells = {pid for session in self._all_sessions() if (pid := session.shell_pid) is not None}
         return lambda seen: processes.of_sessions(seen, ids, shells, {}) + self._find_strays(seen)
 
     async def _continue(self) -> None:
@@ -306,13 +323,9 @@ class Space:
     async def look(self, resting: tuple[SpaceState, ...] = RESTING) -> None:
         """Stop or delete it if its time is over; `resting` are the states that count for ``delete_after``."""
         if self._is_unused():
-            async with self._lock:
-                if self._is_unused():  # still: while we waited, it may have been used, or started again
-                    await self._end_by("stop")
+            await self.stop(only_if=self._is_unused)
         if self._is_at_rest(resting):
-            async with self._lock:
-                if self._is_at_rest(resting):
-                    await self._delete()
+            await self.delete(only_if=partial(self._is_at_rest, resting))
 
     def _is_unused(self) -> bool:
         stop_after = self.info.stop_after

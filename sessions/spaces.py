@@ -25,6 +25,7 @@ from .space import BASE as BASE
 from .space import RESTING
 from .space import Space as Space
 from .space_homes import remove_home
+from .threads import run_in_thread
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks for spaces whose time is over."""
@@ -40,6 +41,8 @@ class Spaces:
         """What else a door wants done at each look at one of its spaces, by door."""
         self.resting: dict[str, tuple[SpaceState, ...]] = {}
         """In which states the time of ``delete_after`` runs, by door; for others see `RESTING`."""
+        self._looked_at: set[Space] = set()
+        """At this moment."""
         self._spaces: dict[str, Space] = {info.id: self._space(info) for info in self.table.list()}
 
     def _space(self, info: SpaceInfo) -> Space:
@@ -72,7 +75,7 @@ class Spaces:
         )  # fmt: skip
         with trio.CancelScope(shield=True):  # half made, it would hold its name for ever
             with storage(f"the home of space {space_id!r} can't be made"):
-                await trio.to_thread.run_sync(partial(home.mkdir, mode=0o700, parents=True))
+                await run_in_thread(partial(home.mkdir, mode=0o700, parents=True))
             try:
                 with storage(f"space {info.name!r} can't be created"):
                     self.table.add(info)
@@ -100,21 +103,24 @@ class Spaces:
         names = os.listdir(homes) if homes.is_dir() else []
         for name in names:
             if self.table.is_destroyed(name):
-                await trio.to_thread.run_sync(remove_home, str(homes / name))
+                await run_in_thread(remove_home, str(homes / name))
 
     async def watch_times(self) -> None:
-        """Honour ``stop_after`` and ``delete_after``."""
-        while True:
-            await trio.sleep(LOOK_SECONDS)
-            async with trio.open_nursery() as nursery:
-                for space in list(self._spaces.values()):
-                    nursery.start_soon(self._look, space)
+        """Honour ``stop_after`` and ``delete_after``. A space that takes long to end keeps no other one waiting."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(LOOK_SECONDS)
+                for space in self._spaces.values():
+                    if space not in self._looked_at:
+                        self._looked_at.add(space)
+                        nursery.start_soon(self._look, space)
 
     async def _look(self, space: Space) -> None:
         with suppress(SessionsError):  # somebody else was faster, or the disk is full: there is a next look
             await space.look(self.resting.get(space.info.door, RESTING))
             if space.info.door in self.looks:
                 await self.looks[space.info.door](space)
+        self._looked_at.discard(space)
 
 
 @asynccontextmanager

@@ -133,7 +133,7 @@ def restart_session(session_id: str) -> Call:
 
 
 def delete_session(session_id: str) -> Call:
-    return Call("DELETE", session_path(session_id))
+    return Call("DELETE", session_path(session_id), heard=True)
 
 
 # Terminals

@@ -8,6 +8,8 @@ import shlex
 import shutil
 from typing import Final
 
+from .own_shells import after_dash_c
+
 PROGRAM: Final = "setpriv"
 """Of util-linux. ``runuser`` would stay above the program, and speak when that is ended."""
 
@@ -38,7 +40,7 @@ def run_as(account: pwd.struct_passwd, text: str) -> str:
     """Shell text that runs `text` as `account`."""
     change = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
     own = [f"HOME={home_of(account)}", f"USER={account.pw_name}", f"LOGNAME={account.pw_name}"]
-    return "exec " + shlex.join([PROGRAM, *change, "env", *own, "bash", "-c", text])
+    return f"exec {shlex.join([PROGRAM, *change, 'env', *own, 'bash'])} -c {after_dash_c(text)}"
 
 
 def find_other(user: str | None) -> pwd.struct_passwd | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -23,7 +23,7 @@ from ..errors import NotFound, SessionsError
 from ..spaces import Spaces
 from .fields import Fields, read_fields
 from .open_streams import Streams
-from .operations import answer_or_refuse, is_devious
+from .operations import answer_or_refuse, is_devious, while_connected
 from .requests import MethodNotAllowed
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -85,6 +85,8 @@ class Row(Generic[C]):
     """What answers if it is asked for with an upgrade to WebSocket."""
     runs: bool = attrs.field(default=False, kw_only=True)
     """Whether its space is in use for as long as it is answered."""
+    waits: bool = attrs.field(default=False, kw_only=True)
+    """Whether its answer may take long, and is waited for no longer when its client has gone."""
 
 
 def running(rows: Iterable[Row[C]]) -> list[Row[C]]:
@@ -187,7 +189,9 @@ async def serve(
         call, row = choose(scope, data)
         assert row.answer is not None
         async with call.in_use() if row.runs else nullcontext():
-            await (await row.answer(call))(scope, receive, send)
+            find = partial(row.answer, call)
+            found = await (while_connected(receive, find) if row.waits else find())
+            await found(scope, receive, send)
 
     async def answer_socket(scope: Scope, receive: Receive, send: Send) -> None:
         socket = WebSocket(scope, receive, send)

@@ -25,6 +25,10 @@ class ServerCloses(SessionsError):
     status = 503
 
 
+def closes() -> ServerCloses:
+    return ServerCloses("the server is about to end: ask the next one how it went on")
+
+
 class OpenStream:
     """One client that is being told something."""
 
@@ -35,8 +39,10 @@ class OpenStream:
     @contextmanager
     def waiting(self) -> Iterator[None]:
         self.waiting_since = trio.current_time()
-        yield
-        self.waiting_since = None
+        try:
+            yield
+        finally:
+            self.waiting_since = None
 
 
 class Streams:
@@ -49,6 +55,8 @@ class Streams:
         self._heartbeat_seconds = heartbeat_seconds
         self._open: set[OpenStream] = set()
         self._waits: set[trio.CancelScope] = set()
+        self._feeds: set[trio.CancelScope] = set()
+        self._nothing_happens = False
         self._closed = False
 
     def close(self) -> None:
@@ -56,6 +64,26 @@ class Streams:
         self._closed = True
         for scope in self._waits:
             scope.cancel()
+
+    def end_feeds(self) -> None:
+        """Nothing happens any more: who waits for the next thing to happen, whatever it is, waits in vain."""
+        self._nothing_happens = True
+        for scope in self._feeds:
+            scope.cancel()
+
+    @contextmanager
+    def feed(self) -> Iterator[None]:
+        """Around a wait that has no end but the server's. Raises `ServerCloses` once nothing happens any more."""
+        with trio.CancelScope() as scope:
+            self._feeds.add(scope)
+            if self._nothing_happens:
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self._feeds.discard(scope)
+        if scope.cancelled_caught:
+            raise closes()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -96,4 +124,4 @@ class Streams:
                 return None
             if not self._closed:
                 await say()
-        raise ServerCloses("the server is about to end: ask the next one how it went on")
+        raise closes()

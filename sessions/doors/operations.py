@@ -144,7 +144,7 @@ async def answer_or_refuse(
 
     try:
         await answer(scope, receive, send_and_note)
-    except ClientDisconnect:
+    except (ClientDisconnect, Disconnected):
         pass
     except Exception as error:
         if started:

@@ -110,6 +110,7 @@ class Speaker(TCPServer):
         await super()._read_data()
         if isinstance(protocol, H11Protocol) and isinstance(protocol.connection, H11WSConnection):
             self._connection.hung_up = True
+            self._connection.close()  # though its answer may go on for a while
             self._connection.end_if_over()
 
     async def _refuse(self, protocol: H11Protocol, status: int) -> None:

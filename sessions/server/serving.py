@@ -106,6 +106,7 @@ class Server:
 
     addresses: Addresses
     _guard: Guard
+    _streams: Streams
     _limits: ServerLimits
 
     def refuse(self) -> None:
@@ -113,7 +114,8 @@ class Server:
         self._guard.close()
 
     async def let_finish(self) -> None:
-        """Wait until all are answered, but not for long."""
+        """Wait until all are answered, but not for long. Feeds, which have no end of their own, end now."""
+        self._streams.end_feeds()
         with trio.move_on_after(self._limits.stop_seconds):
             await self._guard.drained()
 
@@ -143,7 +145,7 @@ async def open_server(engine: Engine, wanted: Wanted, limits: ServerLimits) -> A
         guard = Guard(build_app(spaces, streams, loopback, front), limits, REFUSALS, admitters)
         connections = Connections(guard, config, limits)
         loopback.take = front.take = connections.take
-        server = Server(addresses, guard, limits)
+        server = Server(addresses, guard, streams, limits)
         async with trio.open_nursery() as nursery:
             await nursery.start(run_shielded, connections, entrances)
             LOGGER.info("serving %s at %s, pid %d", engine.root, addresses, os.getpid())

@@ -138,6 +138,41 @@ async def test_a_sandbox_that_nobody_uses_is_stopped(
     assert command.reason == "session_closed"
 
 
+async def leave(wire: Wire, engine: sessions.Engine, path: str, body: dict[str, Any]) -> sessions.Command:
+    """Ask, and go when the command that this is about has something in its log."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.ask, "POST", f"{wire.toolbox}/process/{path}", body)
+        with trio.fail_after(30):
+            while not (found := [one for one in await engine.list_commands(state="running") if one.size_bytes]):
+                await trio.sleep(0.02)
+        nursery.cancel_scope.cancel()
+    return found[0]
+
+
+@pytest.mark.parametrize("path", ["session/s/exec", "execute", "input"])
+async def test_who_has_gone_uses_nothing(
+    wire: Wire, engine: sessions.Engine, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(spaces, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(sandboxes, "stop_after", lambda minutes: minutes and minutes / 100)
+    body = {"command": "echo on; sleep 600"}
+    if path == "input":
+        deaf = (await wire.start("sleep 600")).rpartition("/")[2]
+        path, body = f"session/s/command/{deaf}/input", {"data": "x" * 300_000}
+    await leave(wire, engine, path, body)
+    sandbox = f"{API}/sandbox/{wire.sandbox}"
+    await wire.ask("POST", f"{sandbox}/autostop/1")
+    with trio.fail_after(30):
+        while (await wire.ask("GET", sandbox))["state"] != "stopped":
+            await trio.sleep(0.02)
+
+
+async def test_a_time_limit_outlives_who_has_set_it(wire: Wire, engine: sessions.Engine) -> None:
+    command = await leave(wire, engine, "execute", {"command": "echo on; sleep 600", "timeout": 1})
+    with trio.fail_after(30):
+        assert (await command.wait()).reason in ("timeout", "killed")
+
+
 async def test_an_ephemeral_sandbox_survives_a_pause(
     wire: Wire, engine: sessions.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,26 @@ async def test_input_shows_in_the_log(wire: Wire) -> None:
     await wire.ask("POST", f"{path}/input", {"data": 1}, 400)
 
 
+async def test_input_that_is_not_taken_does_not_show(wire: Wire) -> None:
+    path = await wire.start("echo on; exec 0<&-; read x <>/dev/null; sleep 600")
+    async with wire.socket(f"{path}/logs?follow=true") as socket:
+        assert await socket.receive() == b"\1\1\1on\n"
+        with trio.fail_after(30):
+            while (await wire.http.post(f"{path}/input", json={"data": "y"}, headers=SDK)).status_code != 410:
+                await trio.sleep(0.02)
+    shown = (await wire.ask("GET", f"{path}/logs"))["stdout"]
+    await wire.ask("POST", f"{path}/input", {"data": "no"}, 410)
+    assert (await wire.ask("GET", f"{path}/logs"))["stdout"] == shown
+
+
+async def test_input_shows_as_it_is_taken_before_what_answers_it(wire: Wire) -> None:
+    path = await wire.start("read a; echo got ${#a}; echo end >&2")
+    line = "x" * 300_000
+    await wire.ask("POST", f"{path}/input", {"data": line}, 204)
+    frames = await wire.frames(f"{path}/logs?follow=true")
+    assert b"".join([frame[3:] for frame in frames if frame.startswith(b"\1")]) == f"{line}\ngot 300000\n".encode()
+
+
 async def test_input_comes_too_late(wire: Wire) -> None:
     path = await wire.start("read a", suppressInputEcho=True)
     await wire.ask("POST", f"{path}/input", {"data": "x"}, 204)

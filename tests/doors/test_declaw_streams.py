@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,31 +111,30 @@ async def test_nothing_is_started_twice_when_the_server_ends(engine: sessions.En
 
 
 async def test_a_vanished_client_ends_nothing(wire: Wire, tmp_path: Path) -> None:
-    done = tmp_path / "done"
-    for way in ("commands", "commands/stream"):
-        with trio.move_on_after(0.3):
-            await wire.http.post(f"{wire.path}/{way}", json={"cmd": f"sleep 1; echo x >{done}"})
-        with trio.fail_after(20):
+    for number, way in enumerate(("commands", "commands/stream")):
+        begun, gone, done = [tmp_path / f"{name} {number}" for name in ("begun", "gone", "done")]
+        text = f"touch '{begun}'; until [ -e '{gone}' ]; do sleep 0.05; done; touch '{done}'"
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(wire.http.post, f"{wire.path}/{way}", json={"cmd": text}))
+                while not begun.exists():
+                    await trio.sleep(0.02)
+                nursery.cancel_scope.cancel()
+            gone.touch()
             while not done.exists():
                 await trio.sleep(0.02)
-        done.unlink()
 
 
-async def test_killing_leaves_nothing(wire: Wire, engine: sessions.Engine) -> None:
+async def test_killing_leaves_nothing(wire: Wire, engine: sessions.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who waits is told."""
+    monkeypatch.setattr("sessions.doors.declaw.commands.QUIET_SECONDS", 0.05)
     command = await wire.start("sleep 1000 & sleep 1000")
     await wire.ask("POST", f"{wire.path}/pty", {"size": {"cols": 80, "rows": 24}}, 201)
     ids = {session.id for session in await engine.list_sessions(labels={"space": wire.sandbox})}
     with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            found: list[Any] = []
-
-            async def wait() -> None:
-                found.append(await wire.ask("GET", f"{command}/wait"))
-
-            nursery.start_soon(wait)
-            await trio.sleep(0.1)
+        async with wire.http.stream("GET", f"{command}/wait") as answer:  # which has begun, so it waits
             assert await wire.ask("DELETE", wire.path) == {"killed": True}
-    assert found == [{"stdout": "", "stderr": "", "exit_code": 137}]
+            assert json.loads(await answer.aread()) == {"stdout": "", "stderr": "", "exit_code": 137}
     assert leftovers(ids) == []
 
 

@@ -156,6 +156,7 @@ def connected(cli: Cli, session_id: str, rows: int, columns: int) -> Iterator[Us
     )
     try:
         while termios.tcgetattr(terminal.theirs) == terminal.before:
+            assert terminal.process.poll() is None, "it has ended before"
             time.sleep(0.01)
         yield terminal
     finally:
@@ -168,10 +169,11 @@ def test_a_person_joins_a_terminal(cli: Cli) -> None:
     """Each key is handed on, and each new size; the person's own terminal is left as it was."""
     id = cli.json("pty", "create", cli.machine, "--json")["session_id"]
     with connected(cli, id, rows=33, columns=77) as terminal:
-        terminal.type("stty -echo; PS1=; echo größe-$((6 * 7))\r".encode())
+        terminal.type("stty -echo; PS1='> '; echo größe-$((6 * 7))\r".encode())
         terminal.see("größe-42\r\n".encode())
         terminal.type(b"trap 'echo caug$((0))ht' INT; stty size\r")
         terminal.see(b"33 77\r\n")
+        terminal.see(b"> ")  # else the key might still be for stty
         terminal.type(b"\x03")  # a key, and not the end of the command line
         terminal.see(b"caug0ht")
         terminal.resize(40, 100)

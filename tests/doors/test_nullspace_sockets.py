@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from conftest import open_descriptors
 from left_behind import named
-from nullspace_wire import Channel, Wire, open_test_wire, open_wire  # noqa: F401
+from nullspace_wire import API, Channel, Wire, open_test_wire, open_wire  # noqa: F401
 from websocket_client import Refused
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
@@ -257,6 +258,35 @@ async def test_input_outlives_its_client(wire: Wire) -> None:
         await channel.socket._send(CloseConnection(code=1000))
         assert await channel.receive() is None
     assert await count_input(wire, pid) == "1200000"
+
+
+async def test_who_has_left_unread_input_holds_nothing(
+    engine: sessions.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No place among the streams, no descriptor, and its machine rests."""
+    monkeypatch.setattr("sessions.spaces.LOOK_SECONDS", 0.01)
+    async with open_wire(engine, followers=1) as wire:
+        asked = {"auto_resume": True, "inactivity_timeout_ms": 300, "timeout_action": "hibernate"}
+        wire.machine = (await wire.ask("POST", API, asked, 201))["id"]
+        await wire.run("true")  # so that its shell is there
+        before = sockets()
+        async with wire.channel() as channel:
+            await channel.send("exec_start", id="exec_90adcc8f", command="echo up; exec sleep 600", shell=True)
+            await channel.expect("exec_started")
+            await channel.expect("exec_stdout")
+            await channel.send("exec_stdin", id="exec_90adcc8f", data="x" * 300_000)
+            await channel.socket._send(CloseConnection(code=1000))
+            assert await channel.receive() is None
+        with trio.fail_after(30):
+            while sockets() > before or (await wire.ask("GET", wire.path))["status"] != "paused":
+                await trio.sleep(0.02)
+        async with wire.channel() as channel:
+            await channel.send("exec_start", id="a", command="echo", args=["next"])
+            assert await until_exit(channel, "a") == (0, "next\n", "")
+
+
+def sockets() -> int:
+    return len([name for name in open_descriptors() if " socket:" in name])
 
 
 async def test_a_socket_stays_open_for_input(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

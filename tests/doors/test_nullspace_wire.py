@@ -74,6 +74,17 @@ async def test_leases(wire: Wire) -> None:
     assert (await wire.ask("POST", f"{wire.path}/resume"))["remaining_ms"] > 50_000
 
 
+async def test_a_machine_that_was_woken_is_in_use(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who waits for what has woken it, for longer than it may be idle."""
+    monkeypatch.setattr("sessions.spaces.LOOK_SECONDS", 0.01)
+    asked = {"auto_resume": True, "inactivity_timeout_ms": 300, "timeout_action": "hibernate"}
+    wire.machine = (await wire.ask("POST", API, asked, 201))["id"]
+    with trio.fail_after(30):
+        while (await wire.ask("GET", wire.path))["status"] != "paused":
+            await trio.sleep(0.02)
+        assert (await wire.run("sleep 1.5; echo on"))["stdout"] == "on\n"
+
+
 async def test_an_ephemeral_machine_is_destroyed_when_it_pauses(wire: Wire, engine: sessions.Engine) -> None:
     made = await wire.ask("POST", API, {"ephemeral": True}, 201)
     home = Path(engine.root) / "spaces" / made["id"]

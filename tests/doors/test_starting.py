@@ -97,6 +97,27 @@ async def test_another_account(http: httpx.AsyncClient, door: str) -> None:
     assert (await run("id -un", user="")).json()["stdout"] == "root\n"
 
 
+@needs_root
+@needs_setpriv
+@pytest.mark.parametrize("door", ["declaw", "miosa"])
+@pytest.mark.parametrize("padding", ["x" * 200_000, "'" * 60_000], ids=["long", "longer when it is quoted"])
+async def test_a_long_text_as_another_account(http: httpx.AsyncClient, door: str, padding: str) -> None:
+    run = await DOORS[door][0](http)
+    text = f"id -un; cat <<'end' | wc -c\n{padding}\nend\n[ -e /proc/self/fd/9 ] && echo left open; exit 5"
+    found = (await run(text, user=NOBODY.pw_name)).json()
+    assert (found["stdout"], found["stderr"]) == (f"{NOBODY.pw_name}\n{len(padding) + 1}\n", "")
+    assert found["exit_code"] == 5
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_long_text_is_a_program_of_its_own(http: httpx.AsyncClient, door: str) -> None:
+    """As a short one is: a signal to ``$$`` hits no other."""
+    run = await DOORS[door][0](http)
+    found = [(await run(f": {'x' * 200_000}; cat; echo $$; kill -9 $$")).json() for _ in range(2)]
+    assert [one["exit_code"] for one in found] == [137, 137]
+    assert found[0]["stdout"] != found[1]["stdout"]
+
+
 async def test_an_account_that_is_not_there(http: httpx.AsyncClient) -> None:
     """One dialect's clients always name one; those of the other only if they mean it."""
     run = await in_declaw(http)

@@ -46,10 +46,15 @@ async def test_commands_without_a_limit_get_one(wire: Wire, monkeypatch: pytest.
 
 
 async def test_commands_end_with_their_clients(wire: Wire, engine: sessions.Engine) -> None:
-    for path in ("/exec", "/exec/stream"):
-        with trio.move_on_after(0.5):
-            await wire.exec({"command": "trap '' TERM; sleep 642 & sleep 643; sleep 644"}, path)
-    with trio.fail_after(10):
+    body = {"command": "trap '' TERM; echo on; sleep 642 & sleep 643; sleep 644"}
+    for number, path in enumerate(("/exec", "/exec/stream"), 1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.exec, body, path)
+            with trio.fail_after(30):
+                while len([one for one in await engine.list_commands() if one.size_bytes == 3]) < number:
+                    await trio.sleep(0.02)
+            nursery.cancel_scope.cancel()
+    with trio.fail_after(30):
         while [command.reason for command in await engine.list_commands()] != ["killed", "killed"]:
             await trio.sleep(0.05)
 
@@ -64,6 +69,37 @@ async def test_a_client_that_goes_is_noticed_behind_unread_input(wire: Wire, eng
     (command,) = await engine.list_commands()
     with trio.fail_after(30):
         assert (await command.wait()).reason == "killed"
+
+
+async def test_a_sandbox_that_pauses_behind_the_upgrade_goes_on(wire: Wire) -> None:
+    """Its client can't be told any more to activate it, as it would do by itself."""
+    async with wire.connect() as socket:
+        await wire.ask("POST", f"/sandboxes/{wire.sandbox['id']}/pause")
+        await socket.send_text('{"command": "echo on"}')
+        assert await socket.rest() == [b"\1on\n", '{"finished": true, "exit_code": 0}']
+    assert (await wire.ask("GET", f"/sandboxes/{wire.sandbox['id']}"))["status"] == "active"
+
+
+async def test_a_sandbox_is_in_use_from_the_upgrade_on(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessions.spaces.LOOK_SECONDS", 0.01)
+    path = f"/sandboxes/{wire.sandbox['id']}"
+    async with wire.connect():
+        await wire.ask("PATCH", path, {"timeout_seconds": 1})
+        await trio.sleep(2.3)  # more than its time, and than a look that was begun before
+        assert (await wire.ask("GET", path))["status"] == "active"
+    with trio.fail_after(30):
+        while (await wire.ask("GET", path))["status"] != "paused":
+            await trio.sleep(0.02)
+
+
+async def test_a_sandbox_that_is_killed_behind_the_upgrade(wire: Wire, engine: sessions.Engine) -> None:
+    async with wire.connect() as socket:
+        await wire.ask("DELETE", f"/sandboxes/{wire.sandbox['id']}", status=204)
+        await socket.send_text('{"command": "echo on"}')
+        last = json.loads(str(await socket.receive()))
+    assert (last["finished"], last["exit_code"], last["code"]) == (True, 126, "conflict")
+    assert "is destroyed: create another one" in last["error"]
+    assert await engine.list_commands() == []
 
 
 async def test_what_finds_no_place_is_not_started(engine: sessions.Engine) -> None:

@@ -165,6 +165,12 @@ async def test_commands_are_shown_as_they_were_asked_for(wire: Wire, engine: ses
     assert sorted(shown) == sorted([asked[0]["command"], asked[1]["command"], "printf %s 'a b'"])
 
 
+async def test_a_long_text_runs_as_a_short_one_does(wire: Wire) -> None:
+    text = "readlink /proc/self/fd/9; : '\n'; cat; echo $0 $# ; exit 3"
+    found = [(await wire.exec({"command": text + padding})).json() for padding in ("", f" # {'x' * 200_000}")]
+    assert found[0] == found[1] == {"stdout": "/bin/sh 0\n", "stderr": "", "exit_code": 3, "truncated": False}
+
+
 async def test_exec_answers(wire: Wire) -> None:
     answer = await wire.exec({"command": "echo $A; echo e >&2; exit 3", "env": {"A": "ü"}, "new": 1})
     assert answer.json() == {"stdout": "ü\n", "stderr": "e\n", "exit_code": 3, "truncated": False}

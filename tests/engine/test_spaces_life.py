@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ import trio
 from conftest import leftovers
 
 import sessions
+from sessions import spaces as spaces_module
 from sessions.spaces import Space, Spaces, open_spaces
 
 
@@ -43,6 +45,25 @@ async def test_a_paused_space_stands_still(space: Space) -> None:
             assert b"tick" in record.data
             break
     await command.kill()
+
+
+@pytest.mark.parametrize(("verb", "stand_still"), [("pause", True), ("resume", False)])
+async def test_who_is_cancelled_leaves_no_space_half_paused(
+    engine: sessions.Engine, space: Space, verb: str, stand_still: bool
+) -> None:
+    session = await space.create_session("s")
+    await (await session.run_async("echo on; sleep 600")).wait_for("on", timeout=30)
+    if verb == "resume":
+        await space.pause()
+    before = space.state
+    async with trio.open_nursery() as nursery:
+        async with engine.workshop.census._lock:  # so that it waits for its look at the processes
+            nursery.start_soon(getattr(space, verb))
+            while space.state == before:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    stopped = {process.status() == psutil.STATUS_STOPPED for process in leftovers({session.id})}
+    assert stopped == {stand_still}
 
 
 async def test_a_paused_space_can_be_deleted(space: Space) -> None:
@@ -152,6 +173,35 @@ async def test_what_a_space_cannot_do_is_refused(space: Space) -> None:
         await space.start()
 
 
+@pytest.mark.parametrize("verb", ["stop", "pause", "delete"])
+async def test_what_was_seen_of_a_space_must_still_be_so(space: Space, verb: str) -> None:
+    """Who ends it for a reason has waited for others: in the meantime that may have gone."""
+    idle = True
+    async with trio.open_nursery() as nursery:
+        async with space._lock:
+            nursery.start_soon(partial(getattr(space, verb), only_if=lambda: idle))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            idle = False
+    assert space.state == "started"
+    idle = True
+    await getattr(space, verb)(only_if=lambda: idle)
+    assert space.state != "started"
+
+
+async def test_a_session_that_is_being_closed_ends_with_its_space(space: Space) -> None:
+    """Its name is forgotten at once; it is one of the space's until nothing of it is left."""
+    session = await space.create_session("s")
+    command = await session.run_async("trap '' TERM; echo on; while :; do sleep 0.1; done")
+    await command.wait_for("on", timeout=30)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(space.close_session, "s")
+        while "s" in space.sessions:
+            await trio.lowlevel.checkpoint()
+        await space.delete()
+        assert leftovers({session.id}) == []
+        assert not Path(space.info.home).exists()
+
+
 @pytest.mark.parametrize("end", ["stop", "pause", "delete"])
 async def test_nothing_is_opened_in_a_space_that_is_about_to_rest(
     engine: sessions.Engine, space: Space, end: str
@@ -161,9 +211,10 @@ async def test_nothing_is_opened_in_a_space_that_is_about_to_rest(
     command = await session.run_async("trap '' TERM; echo on; sleep 600")
     await command.wait_for("on", timeout=30)
     refused: list[str] = []
+    advice = "create another one" if end == "delete" else "start it first"
 
     async def ask(what: str) -> None:
-        with pytest.raises(sessions.Conflict, match="start it first"):
+        with pytest.raises(sessions.Conflict, match=advice):
             await {
                 "session": lambda: space.create_session("late"),
                 "terminal": lambda: space.create_terminal("late"),
@@ -195,3 +246,27 @@ async def test_a_look_that_fails_ends_nothing(spaces: Spaces, space: Space) -> N
     with trio.fail_after(30):
         while len(looked) < 2:
             await trio.sleep(0.05)
+
+
+async def test_a_space_that_takes_long_keeps_no_other_waiting(
+    spaces: Spaces, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it looked at twice at a time."""
+    monkeypatch.setattr(spaces_module, "LOOK_SECONDS", 0.01)
+    other = await spaces.create("door", "two")
+    looked: list[Space] = []
+    has_ended = trio.Event()
+
+    async def look(found: Space) -> None:
+        looked.append(found)
+        if found is space:
+            await has_ended.wait()
+
+    spaces.looks["door"] = look
+    with trio.fail_after(30):
+        while looked.count(other) < 3:
+            await trio.sleep(0.01)
+        assert looked.count(space) == 1
+        has_ended.set()
+        while looked.count(space) < 2:
+            await trio.sleep(0.01)

@@ -233,6 +233,18 @@ async def test_a_kill_goes_on_when_who_asked_for_it_has_left(
         assert (await web.get("/health"))["status"] == "ok"
 
 
+async def test_what_is_long_in_being_deleted_shows_that_it_is(
+    engine: sessions.Engine, session: sessions.Session
+) -> None:
+    async with open_web(engine, ServerLimits(heartbeat_seconds=0.05)) as web:
+        command = await session.run_async("trap '' TERM; echo on; while :; do sleep 0.1; done")
+        await command.wait_for("on")
+        answer = await web.http.delete("/sessions/test")
+        assert (answer.status_code, answer.text[:2]) == (200, "  ")
+        assert (answer.json()["id"], answer.json()["state"]) == (session.id, "closed")
+        assert (await web.http.delete("/sessions/test")).status_code == 404
+
+
 async def test_a_server_that_closes_leaves_no_input_waiting(engine: sessions.Engine, session: sessions.Session) -> None:
     async with trio.open_nursery() as nursery:
         async with open_web(engine, ServerLimits(heartbeat_seconds=0.05)) as web:

@@ -16,6 +16,7 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 import sessions
+from sessions.doors.open_streams import Streams
 from sessions.server import serving
 from sessions.server.listening import Addresses
 
@@ -212,6 +213,14 @@ async def test_server_ends_under_one_that_never_reads(engine: sessions.Engine, s
     assert trio.current_time() - started < 5
     for stream in deaf:
         await stream.aclose()
+
+
+async def test_a_piece_that_was_given_up_keeps_nobody_waiting() -> None:
+    streams = Streams()
+    with streams.one_more() as stream:
+        with trio.move_on_after(0), stream.waiting():
+            await trio.sleep_forever()
+        assert streams.lag_seconds() == 0.0
 
 
 async def test_limit_of_followers(engine: sessions.Engine, session: sessions.Session) -> None:

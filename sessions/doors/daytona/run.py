@@ -42,13 +42,17 @@ async def run(
     stdin: bool | str,
     **facts: Any,
 ) -> ASGIApp:
-    """Run it to its end. After `timeout` seconds it is killed, with all that it started, and the answer says so."""
+    """Run it to its end. After `timeout` seconds it is killed, with all that it started, and the answer says so.
+
+    Its session tells it to end then, too, so that it does not run on if its client has gone.
+    """
     try:
-        _, command = await call.space.start_process(ONE_STREAM + text, cwd=cwd, env=env, stdin=stdin)
+        _, command = await call.space.start_process(ONE_STREAM + text, cwd=cwd, env=env, timeout=timeout, stdin=stdin)
     except NoDirectory as error:
         return json_response({"exitCode": CANNOT_START, "result": str(error), **facts})
     until = trio.current_time() + timeout if timeout is not None else float("inf")
-    if await call.streams.wait_aloud(command.wait, trio.lowlevel.checkpoint, until) is None:
+    await call.streams.wait_aloud(command.wait, trio.lowlevel.checkpoint, until)
+    if command.state != "finished" or command.reason == "timeout":
         with trio.CancelScope(shield=True):
             await command.kill(grace=0)
         raise Refusal(408, "PROCESS_EXECUTION_TIMEOUT", f"it ran for more than {timeout:g} s and was killed")
@@ -115,6 +119,6 @@ async def run_code(call: Call) -> ASGIApp:
 
 
 ROWS: Final = [
-    Row("POST", "process/execute", execute),
-    Row("POST", "process/code-run", run_code),
+    Row("POST", "process/execute", execute, waits=True),
+    Row("POST", "process/code-run", run_code, waits=True),
 ]

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from ...arguments import check_input
 from ...command import Command
-from ...echoing import echo
+from ...echoing import send_and_echo
 from ...errors import Closed, NotFound
 from ...reading_logs import read_logs, read_pieces
 from ...selection import Selection
@@ -205,10 +205,8 @@ async def send_input(call: Call) -> ASGIApp:
     running = command.archive.running(command.id)
     if running is not None and not running.request.stdin:
         raise Refusal(409, "CONFLICT", f"command {command.id} was started without runAsync: its stdin is at the end")
-    if SILENT not in command.labels and running is not None and running.input is not None and not running.input.closed:
-        echo(command, data)
     try:
-        await command.send_input(data)
+        await (command.send_input(data) if SILENT in command.labels else send_and_echo(command, data))
     except Closed as error:
         with trio.move_on_after(REPORT_SECONDS):
             await command.wait()
@@ -239,8 +237,8 @@ ROWS: Final = [
     Row("GET", "process/session", show_all),
     Row("GET", "process/session/{session}", show),
     Row("DELETE", "process/session/{session}", delete),
-    Row("POST", "process/session/{session}/exec", execute),
+    Row("POST", "process/session/{session}/exec", execute, waits=True),
     Row("GET", COMMAND, show_command),
     Row("GET", f"{COMMAND}/logs", show_logs),
-    Row("POST", f"{COMMAND}/input", send_input),
+    Row("POST", f"{COMMAND}/input", send_input, waits=True),
 ]

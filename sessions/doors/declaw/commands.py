@@ -178,5 +178,5 @@ ROWS: Final = [
     Row("POST", "/{sandbox}/commands/stream", run_stream),
     Row("DELETE", "/{sandbox}/commands/{pid}", kill),
     Row("GET", "/{sandbox}/commands/{pid}/wait", wait),
-    Row("POST", "/{sandbox}/commands/{pid}/stdin", send_input),
+    Row("POST", "/{sandbox}/commands/{pid}/stdin", send_input, waits=True),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Final
 
 from ...spaces import Space
@@ -28,10 +29,14 @@ def renew(space: Space) -> None:
 
 async def look(space: Space) -> None:
     """End it if its time is over."""
-    ends_at = space.info.facts.get(ENDS_AT)
-    if ends_at is None or time.time() < ends_at:
+    if not is_over(space):
         return
     if space.info.facts.get(ON_TIMEOUT) != "pause":
-        await space.delete()
+        await space.delete(only_if=partial(is_over, space))
     elif space.state == "started":
-        await space.pause()
+        await space.pause(only_if=partial(is_over, space))
+
+
+def is_over(space: Space) -> bool:
+    ends_at = space.info.facts.get(ENDS_AT)
+    return ends_at is not None and time.time() >= ends_at

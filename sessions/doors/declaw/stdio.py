@@ -58,6 +58,6 @@ ROWS: Final = [
     Row("POST", "/{sandbox}/stdio", begin),
     Row("DELETE", "/{sandbox}/stdio/{cmd}", kill),
     Row("GET", "/{sandbox}/stdio/{cmd}/stream", follow),
-    Row("POST", "/{sandbox}/stdio/{cmd}/stdin", send_input),
+    Row("POST", "/{sandbox}/stdio/{cmd}/stdin", send_input, waits=True),
     Row("POST", "/{sandbox}/stdio/{cmd}/stdin/close", close_input),
 ]

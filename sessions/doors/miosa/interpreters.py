@@ -117,8 +117,8 @@ class Interpreter:
     def __init__(self, command: Command) -> None:
         self._command = command
         self._lock = trio.Lock()
-        self._follower = Follower(None, late=False)
-        self._follower.add_commands(command.archive, command.session_id, [command.info], None)
+        self._seen: int | None = None
+        """The seq of the last record that was read. Between two cells nobody follows: that would hold the log's files open."""
         self._written = {"stdout": bytearray(), "stderr": bytearray()}
 
     @classmethod
@@ -135,7 +135,6 @@ class Interpreter:
         """End it, with all that it started."""
         with trio.CancelScope(shield=True):
             await self._command.kill(grace=0)
-        self._follower.close()
 
     async def run(self, code: str, timeout: float | None) -> Outcome:
         """Run a cell. When its time is over, the interpreter is ended, and its state is lost."""
@@ -147,14 +146,22 @@ class Interpreter:
                     await self._command.send_input(json.dumps({"code": code, "mark": mark}) + "\n")
                 except SessionsError:
                     pass  # it has ended, as will be found
-                await self._read(mark, outcome)
+                await self._follow(mark, outcome)
                 return outcome
             outcome.timed_out = True
             await self.close()
             self._take_rest(outcome)
         return outcome
 
-    async def _read(self, mark: str, outcome: Outcome) -> None:
+    async def _follow(self, mark: str, outcome: Outcome) -> None:
+        follower = Follower(None, late=False)
+        try:
+            follower.add_commands(self._command.archive, self._command.session_id, [self._command.info], self._seen)
+            await self._read(follower, mark, outcome)
+        finally:
+            follower.close()
+
+    async def _read(self, follower: Follower, mark: str, outcome: Outcome) -> None:
         begin = f"\0{mark}:".encode()
         facts: dict[str, Any] = {}
         while len(facts) < len(self._written):
@@ -165,13 +172,14 @@ class Interpreter:
                     facts[stream] = found[1]
             if len(facts) == len(self._written):
                 break
-            item = await self._follower.next()
+            item = await follower.next()
             if item is None or item[1] is None:
                 await self._command.wait()
                 outcome.exit_code = told_exit_code(self._command)
                 outcome.ok = outcome.exit_code == 0
                 self._take_rest(outcome)
                 return
+            self._seen = item[1].seq
             if item[1].stream in self._written:
                 data = self._written[item[1].stream]
                 data += item[1].data

@@ -175,7 +175,7 @@ async def spawn(call: Call, socket: WebSocket) -> None:
     if wants_terminal and (not binary or "tty" in call.query):
         with suppress(Invalid):  # the other way of starting it tells why
             _, command = await open_terminal(
-                call.spaces, call.space, order.text, rows=rows, columns=columns, cwd=order.cwd, env=order.env
+                call.space, order.text, rows=rows, columns=columns, cwd=order.cwd, env=order.env
             )
     if command is None:
         _, command = await launch(call.space, order)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,7 +11,7 @@ from starlette.types import ASGIApp, Message
 from starlette.websockets import WebSocket
 
 from ...errors import NotFound, SessionsError
-from ...spaces import Space, Spaces
+from ...spaces import Space
 from ...terminal import Terminal
 from ..fields import read_fields
 from ..open_streams import ServerCloses
@@ -29,7 +28,6 @@ LARGEST: Final = 65535
 
 
 async def open_terminal(
-    spaces: Spaces,
     space: Space,
     text: str | None,
     *,
@@ -40,16 +38,8 @@ async def open_terminal(
 ) -> tuple[str, Terminal]:
     """Its name, and a program on a terminal: a login shell if `text` is None."""
     name = f"pty_{uuid.uuid4().hex}"
-    terminal = await spaces.engine.create_terminal(
-        text,
-        rows=rows or ROWS_OF_SCREEN,
-        columns=columns or COLUMNS,
-        cwd=os.path.join(space.info.home, cwd or ""),
-        env={"HOME": space.info.home, **space.info.env, **env},
-        labels={"space": space.id, "door": space.info.door, "terminal": name},
-    )
-    space.terminals[name] = terminal
-    return name, terminal
+    rows, columns = rows or ROWS_OF_SCREEN, columns or COLUMNS
+    return name, await space.create_terminal(name, text, rows=rows, columns=columns, cwd=cwd, env=env)
 
 
 def find(call: Call) -> Terminal:
@@ -64,7 +54,6 @@ async def create(call: Call) -> ASGIApp:
     shell = body.text("shell") or ""
     rows, columns = body.count("rows", 1, LARGEST), body.count("cols", 1, LARGEST)
     name, _ = await open_terminal(
-        call.spaces,
         call.space,
         None if shell in SHELLS else program([shell]),
         rows=rows,
@@ -87,7 +76,7 @@ async def delete(call: Call) -> ASGIApp:
     terminal = find(call)
     with trio.CancelScope(shield=True):
         await terminal.kill(grace=0)
-    del call.space.terminals[call.ids["terminal"]]
+    call.space.terminals.pop(call.ids["terminal"], None)  # somebody else may have been faster
     return json_response({"success": True})
 
 
@@ -148,7 +137,7 @@ async def attach(call: Call, socket: WebSocket) -> None:
         terminal = terminals[wanted or list(terminals)[-1]]
     else:
         size = {"rows": call.count("rows", 1, LARGEST), "columns": call.count("cols", 1, LARGEST)}
-        _, terminal = await open_terminal(call.spaces, call.space, None, cwd=None, env={}, **size)
+        _, terminal = await open_terminal(call.space, None, cwd=None, env={}, **size)
     await Screen(call.streams, socket, terminal, await terminal.redraw_after()).serve()
 
 

@@ -10,6 +10,7 @@ import trio
 
 from ...models import Event
 from ...streams import EventStream
+from ..open_streams import Streams
 from ..operations import Call, Operation
 from ..requests import count, to_json
 from ..streaming import Source, events
@@ -22,7 +23,8 @@ PIECE_EVENTS: Final = 512
 class Feed:
     """The events of a root as messages."""
 
-    def __init__(self, stream: EventStream, placed: bool) -> None:
+    def __init__(self, streams: Streams, stream: EventStream, placed: bool) -> None:
+        self._streams = streams
         self._stream = stream
         self._placed = placed
         """Whether the reader knows where it begins."""
@@ -41,7 +43,8 @@ class Feed:
             # First of all: whose connection dies before the first event knows where to go on.
             self._placed = True
             return [Message("", str(self._stream.position), "")]
-        found = [await anext(self._stream)]
+        with self._streams.feed():
+            found = [await anext(self._stream)]
         with trio.move_on_at(float("-inf")):  # what is there already comes without a wait
             while len(found) < PIECE_EVENTS:
                 found.append(await anext(self._stream))
@@ -54,7 +57,7 @@ def to_message(event: Event) -> Message:
 
 async def open_feed(call: Call) -> Source:
     after = read_position(call)
-    return Feed(call.engine.watch(after), after is not None)
+    return Feed(call.streams, call.engine.watch(after), after is not None)
 
 
 OPERATIONS: Final = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ...lifecycle import SESSION_STATES
@@ -55,8 +54,9 @@ async def close(call: Call) -> ASGIApp:
 
 
 async def delete(call: Call) -> ASGIApp:
-    await call.engine.delete_session(call.path["session"])
-    return Response(status_code=204)
+    session = await find_session(call)
+    work = partial(call.engine.delete_session, session.id)
+    return SlowAnswer(call.streams, work, lambda: session.info, empty=True, insist=True)
 
 
 LABEL = pairs("Only those with this label, written key=value; of several, all must be there.", "=")
@@ -88,6 +88,7 @@ OPERATIONS = [
         summary="Close a session and remove it, its commands and their logs.",
         answer=delete,
         status=204,
+        also={200: SessionInfo},
     ),
     Operation(
         method="POST",

@@ -8,7 +8,7 @@ is closed with 1011: there is a client that takes 1000 without an end, and 1001,
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -68,7 +68,8 @@ class Channel:
 
     async def serve(self) -> None:
         gone = False
-        with self.call.streams.one_more() as self._stream:
+        with ExitStack() as held:
+            self._stream = held.enter_context(self.call.streams.one_more())
             await self._socket.accept()
             async with trio.open_nursery() as self._putting:
                 async with trio.open_nursery() as self._telling:
@@ -78,7 +79,11 @@ class Channel:
                     self._telling.cancel_scope.cancel()
                 if not gone:
                     self._putting.cancel_scope.cancel()
-                # A client that has left has still sent what it has sent, and an end of input may be the last of it.
+                # A client that has left has still sent what it has sent, and an end of input may be the last of it. Until all is
+                # taken, it takes nobody's place, and its machine may rest.
+                if gone:
+                    held.close()
+                    self.call.leave()
                 for send in self._inputs.values():
                     send.close()
             if not gone:

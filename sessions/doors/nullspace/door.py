@@ -31,15 +31,14 @@ async def open_channel(call: Call, socket: WebSocket) -> None:
         raise not_here("watches of files")  # they alone name no channel
     if name not in CHANNELS:
         raise Invalid(f"channel: expected {' or '.join(CHANNELS)}, not {name!r}")
-    async with call.in_use():
-        await CHANNELS[name](call, socket)
+    await CHANNELS[name](call, socket)
 
 
 ROWS: Final = [
     Row("GET", "/healthz", check_health),
     *machines.ROWS,
     *running([*run.ROWS, *processes.ROWS, *terminals.ROWS]),
-    Row("GET", "/v1/machines/{machine}/ws", socket=open_channel),
+    Row("GET", "/v1/machines/{machine}/ws", socket=open_channel, runs=True),
 ]
 
 

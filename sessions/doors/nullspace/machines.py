@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -198,11 +199,16 @@ async def set_timeout(call: Call) -> ASGIApp:
 
 async def look(machine: Space) -> None:
     """Destroy or pause it if its time is over, or it was idle for too long."""
+    if is_over(machine):
+        end = machine.pause if machine.info.facts["timeout_action"] == "hibernate" else machine.delete
+        await end(only_if=partial(is_over, machine))
+
+
+def is_over(machine: Space) -> bool:
     facts = machine.info.facts
     idle_ms = facts["inactivity_timeout_ms"]
     is_idle = idle_ms is not None and machine.idle_seconds * 1000 >= idle_ms
-    if machine.state == "started" and (is_idle or time.time() >= facts["timeout_at"]):
-        await (machine.pause() if facts["timeout_action"] == "hibernate" else machine.delete())
+    return machine.state == "started" and (is_idle or time.time() >= facts["timeout_at"])
 
 
 ROWS: Final = [

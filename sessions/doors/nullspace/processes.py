@@ -134,5 +134,5 @@ ROWS: Final = [
     Row("GET", "/v1/machines/{machine}/processes", show_all),
     Row("GET", f"{PROCESS}/logs", show_logs),
     Row("POST", f"{PROCESS}/kill", kill),
-    Row("POST", f"{PROCESS}/stdin", send_input),
+    Row("POST", f"{PROCESS}/stdin", send_input, waits=True),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager
 from functools import cached_property, partial
 from typing import Final, TypeAlias
 
@@ -46,6 +46,10 @@ class Call(dialects.Call):
     """One request."""
 
     @cached_property
+    def _uses(self) -> ExitStack:
+        return ExitStack()
+
+    @cached_property
     def machine(self) -> Space:
         return find_machine(self.spaces, self.ids["machine"])
 
@@ -57,18 +61,25 @@ class Call(dialects.Call):
         return int(text)
 
     async def awake(self) -> Space:
-        """Its machine, which runs. One that pauses is resumed first, if that is its way; else it is refused."""
+        """Its machine, which runs. One that pauses is resumed first, if that is its way; else it is refused. For rows that run."""
         machine = self.machine
         if machine.state != "started" and machine.info.facts.get(AUTO_RESUME):
             await wake(machine)
+            self._uses.enter_context(machine.use())  # which could not begin before
         if machine.state != "started":
             raise Refusal(409, "machine_not_ready", f"machine {machine.id} is paused: resume it first")
         return machine
 
     @asynccontextmanager
     async def in_use(self) -> AsyncIterator[None]:
-        with self.machine.use() if self.machine.state == "started" else nullcontext():
+        with self._uses:
+            if self.machine.state == "started":
+                self._uses.enter_context(self.machine.use())
             yield
+
+    def leave(self) -> None:
+        """Its client has gone: whatever is left to do, its machine is not in use for that."""
+        self._uses.close()
 
 
 def find_machine(spaces: Spaces, machine_id: str) -> Space:

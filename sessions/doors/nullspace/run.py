@@ -52,4 +52,4 @@ def result(pid: int, command: Command) -> Iterator[bytes]:
     return log_pieces(command.archive, command.info, ("stdout", "stderr"), facts)
 
 
-ROWS: Final = [Row("POST", "/v1/machines/{machine}/exec", execute)]
+ROWS: Final = [Row("POST", "/v1/machines/{machine}/exec", execute, waits=True)]

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 
-from ...spaces import Spaces
+from ...spaces import Space, Spaces
 from .. import dialects
 from ..dialects import Call as Call
 from ..dialects import Dialect
@@ -24,6 +24,14 @@ SLASHES: Final = re.compile("//+")
 
 Answer: TypeAlias = dialects.Answer[Call]
 Row: TypeAlias = dialects.Row[Call]
+
+
+async def wake(space: Space) -> None:
+    """Whatever it is doing, it runs afterwards."""
+    if space.state == "paused":
+        await space.resume()
+    elif space.state == "stopped":
+        await space.start()
 
 
 def build_routes(spaces: Spaces, streams: Streams, rows: Sequence[Row]) -> list[BaseRoute]:

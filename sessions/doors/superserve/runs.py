@@ -38,6 +38,8 @@ KEEPALIVE_SECONDS: Final = 3.0
 LONGEST_SECONDS: Final = 10**9
 LONG_TEXT: Final = "exec /bin/sh -c '. /dev/fd/9' 9<<<"
 """In front of a text that is longer than an argument may be, for its shell to read."""
+CLOSES: Final = "exec 9<&-; "
+"""In front of it, on its first line: its programs have nothing to do with where it is read from."""
 LAST_WORDS: Final = "the server is about to end, and the command with it"
 
 
@@ -67,7 +69,7 @@ class Asked:
             return shlex.join(["exec", "--", self.command, *self.args])
         if is_argument(self.command):
             return shlex.join(["exec", "/bin/sh", "-c", self.command])
-        return f"{LONG_TEXT}{shlex.quote(self.command)}"
+        return f"{LONG_TEXT}{shlex.quote(CLOSES + self.command)}"
 
     @property
     def shown(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from ..dialects import refusing
 from ..fields import Fields
 from ..requests import json_response
 from .errors import not_here
-from .routing import Call, Row
+from .routing import Call, Row, wake
 from .tokens import DOOR, FACT, make_token
 from .views import NAME, PAUSE_AFTER, STATES, view_sandbox, view_with_token
 
@@ -95,12 +96,8 @@ async def delete(call: Call) -> ASGIApp:
 
 
 async def activate(call: Call) -> ASGIApp:
-    """Whatever it is doing, it runs afterwards."""
     space = find(call)
-    if space.state == "paused":
-        await space.resume()
-    elif space.state == "stopped":
-        await space.start()
+    await wake(space)
     return json_response(view_with_token(space.info))
 
 
@@ -114,9 +111,13 @@ async def pause(call: Call) -> ASGIApp:
 
 async def look(space: Space) -> None:
     """Pause a sandbox that nobody has used for as long as it wanted to wait."""
+    if is_unused(space):
+        await space.pause(only_if=partial(is_unused, space))
+
+
+def is_unused(space: Space) -> bool:
     pause_after = space.info.facts.get(PAUSE_AFTER)
-    if space.state == "started" and pause_after is not None and space.idle_seconds >= pause_after:
-        await space.pause()
+    return space.state == "started" and pause_after is not None and space.idle_seconds >= pause_after
 
 
 ABSENT: Final = {

@@ -27,7 +27,7 @@ from ..passing_on import pass_on
 from ..streaming import GOING_AWAY, NORMAL_CLOSURE, cut, say_goodbye
 from ..waiting_input import WaitingInput
 from .errors import CLOSING, EXEC_FAILED, code_of
-from .routing import Call, Row
+from .routing import Call, Row, wake
 from .runs import LAST_WORDS, CannotStart, Run, ended, read_asked, space_in_use, start
 
 PROTOCOL: Final = "superserve.exec.v1"
@@ -63,6 +63,8 @@ class Spawned:
     async def _serve(self, first: Message) -> None:
         code, last = NORMAL_CLOSURE, {}
         try:
+            # Who asks a paused sandbox is refused and activates it; after the upgrade it is too late for that.
+            await wake(self._space)
             async with start(self._streams, self._space, read_asked(read_start(first), None), stdin=True) as self._run:
                 last = await while_connected(self._hear, self._show)
         except CannotStart as error:
@@ -154,7 +156,9 @@ def to_frames(records: Sequence[Record]) -> list[bytes]:
 
 
 async def connect(call: Call, socket: WebSocket) -> None:
-    await Spawned(call.streams, space_in_use(call), socket).serve()
+    space = space_in_use(call)
+    with space.use():  # already now, though its client has not yet said what to run
+        await Spawned(call.streams, space, socket).serve()
 
 
 ROWS: Final = [Row("GET", "/exec/connect", socket=connect)]
