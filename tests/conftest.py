@@ -13,6 +13,7 @@ import pytest
 from hangs import pytest_timeout_cancel_timer, pytest_timeout_set_timer  # noqa: F401
 
 import sessions
+from sessions.spaces import Space, Spaces, open_spaces
 from sessions.streams import RecordStream
 
 # A shell that starts us in the background has us and all that we start ignore Ctrl-C, which tests are about.
@@ -69,6 +70,17 @@ async def engine(root: Path) -> AsyncIterator[sessions.Engine]:
         yield engine
         ids = {session.id for session in await engine.list_sessions()}
     assert leftovers(ids) == []
+
+
+@pytest.fixture
+async def spaces(engine: sessions.Engine) -> AsyncIterator[Spaces]:
+    async with open_spaces(engine) as spaces:
+        yield spaces
+
+
+@pytest.fixture
+async def space(spaces: Spaces) -> Space:
+    return await spaces.create("door", "one", env={"WHO": "me"}, labels={"a": "b"})
 
 
 @pytest.fixture

@@ -27,18 +27,19 @@ async def test_one_that_is_being_opened_ends_with_its_machine(
     engine: sessions.Engine, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = engine.create_terminal
-    may_open = trio.Event()
+    is_asked, may_open = trio.Event(), trio.Event()
 
     async def create_slowly(*words: Any, **options: Any) -> sessions.Terminal:
+        is_asked.set()
         await may_open.wait()
         return await create(*words, **options)
 
     monkeypatch.setattr(engine, "create_terminal", create_slowly)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(open_terminal, space, "sleep 600", **SIZE))
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await is_asked.wait()
         nursery.start_soon(space.stop)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.testing.wait_all_tasks_blocked()
         may_open.set()
     assert [session.state for session in await engine.list_sessions()] == ["closed"]
     with pytest.raises(sessions.Conflict, match="is stopped"):
@@ -63,5 +64,5 @@ async def test_two_delete_the_same(wire: Wire) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(4):
             nursery.start_soon(delete)
-    assert statuses[0] == 200
+    assert 200 in statuses  # which answer is read first is not known
     assert set(statuses) <= {200, 404}

@@ -105,6 +105,14 @@ async def test_a_service_is_stopped_with_its_computer(wire: Wire) -> None:
     assert (await wire.ask("GET", f"{wire.computer}/services/{made['id']}"))["status"] == "stopped"
 
 
+async def test_a_service_of_a_long_text_that_is_to_be_restarted(wire: Wire) -> None:
+    service = {"name": "s", "command": f"exit 0 # {'x' * 200_000}", "restart_policy": "on-failure"}
+    made = await wire.ask("POST", f"{wire.computer}/services", service, 201)
+    with trio.fail_after(30):
+        while (await wire.ask("GET", f"{wire.computer}/services/{made['id']}"))["status"] != "stopped":
+            await trio.sleep(0.02)
+
+
 async def test_requests_at_once_are_one_after_the_other(wire: Wire, engine: sessions.Engine) -> None:
     services = f"{wire.computer}/services"
     told: list[httpx.Response] = []

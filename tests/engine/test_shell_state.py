@@ -190,6 +190,13 @@ async def test_a_relative_cwd_begins_where_the_shell_is_and_not_where_a_command_
         assert (await command.logs()).stdout.decode() == f"{tmp_path}/home/below\n"
     for _ in range(50):
         assert (await session.run("pwd", cwd="below")).stdout == f"{tmp_path}/home/below\n"
+    await session.run("true", cwd=tmp_path / "away")
+    with trio.fail_after(30):
+        while not live(session).shells.now.is_idle():
+            await trio.sleep(0.001)
+    (tmp_path / "home").rename(tmp_path / "moved")
+    command = await (await session.run_async("pwd -P", cwd="below")).wait()
+    assert (await command.logs()).stdout.decode() == f"{tmp_path}/moved/below\n"
     mover = await session.run_async(f"cd {tmp_path}; {text}", in_shell=True, stdin=True)
     await mover.wait_for("on")
     command = await session.run_async("pwd", in_shell=True, cwd="away")

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -19,17 +18,6 @@ from conftest import leftovers
 import sessions
 from sessions import recent
 from sessions.spaces import Space, Spaces, open_spaces
-
-
-@pytest.fixture
-async def spaces(engine: sessions.Engine) -> AsyncIterator[Spaces]:
-    async with open_spaces(engine) as spaces:
-        yield spaces
-
-
-@pytest.fixture
-async def space(spaces: Spaces) -> Space:
-    return await spaces.create("door", "one", env={"WHO": "me"}, labels={"a": "b"})
 
 
 async def test_what_runs_in_a_space_has_its_home_and_its_environment(space: Space) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -14,17 +13,6 @@ from conftest import leftovers
 import sessions
 from sessions import spaces as spaces_module
 from sessions.spaces import Space, Spaces, open_spaces
-
-
-@pytest.fixture
-async def spaces(engine: sessions.Engine) -> AsyncIterator[Spaces]:
-    async with open_spaces(engine) as spaces:
-        yield spaces
-
-
-@pytest.fixture
-async def space(spaces: Spaces) -> Space:
-    return await spaces.create("door", "one", env={"WHO": "me"}, labels={"a": "b"})
 
 
 async def test_a_paused_space_stands_still(space: Space) -> None:
