@@ -71,7 +71,7 @@ async def end_all(session: LiveSession, grace: float) -> None:
 
 def abandon(session: LiveSession) -> None:
     """Nothing more will be told of this session, so let nobody wait for it: the engine's tasks have failed, or its close, or
-    the disk was full to the end.
+    the disk was full to the end, or until it was deleted.
 
     Nothing of this is written down: the next engine finds it open, and marks it lost.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import sqlite3
@@ -259,10 +258,14 @@ class Engine:
                 await end_detached(live, self.limits.kill_grace_seconds)
         elif any(command.finished_at is None for command in self.archive.catalog.list_commands(session.id)):
             raise Conflict(f"session {session.name!r} has a detached command in another engine: kill it there first")
-        with trio.CancelScope(shield=True), storage(f"session {session.name!r} can't be deleted from {self.root}"):
-            # The files first, which a full disk may need; whoever reads them meanwhile is told that they have gone.
-            await run_in_thread(self.archive.remove, session.id)
-            self.archive.catalog.delete_session(session.id)
+        try:
+            with trio.CancelScope(shield=True), storage(f"session {session.name!r} can't be deleted from {self.root}"):
+                # The files first, which a full disk may need; whoever reads them meanwhile is told that they have gone.
+                await run_in_thread(self.archive.remove, session.id)
+                self.archive.catalog.delete_session(session.id)
+        finally:
+            if live is not None and live.recorder.stalled:
+                abandon(live)  # somebody may wait for what could not be written down
 
     # Commands
 
@@ -283,7 +286,8 @@ class Engine:
     ) -> list[Command]:
         """Commands of this root, oldest first; of more than `limit` the newest.
 
-        `session` is a name or an id, `state` is ``"queued"``, ``"running"`` or ``"finished"``, and all `labels` must be its own or its session's.
+        `session` is a name or an id, `state` is ``"queued"``, ``"running"`` or ``"finished"``. All `labels` must be a command's own
+        or, for keys that it has none of, its session's.
         With `before`, a command's id, only those that were submitted before it: page through many by passing the first one's.
         """
         await trio.lowlevel.checkpoint()
@@ -318,13 +322,7 @@ class Engine:
         Their ids answer `Expired` from then on. Running commands and what they wrote are never touched; a closed session in which
         nothing is left goes too.
         """
-        for name, value in (("older_than", older_than), ("keep_bytes", keep_bytes)):
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
-            ):
-                raise Invalid(f"{name}={value!r}: pass a number from 0")
-        if older_than is None and keep_bytes is None:
-            raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
+        retention.check(older_than, keep_bytes)
         await trio.lowlevel.checkpoint()
         async with self._pruning:
             with storage(f"{self.root} can't be pruned"):

@@ -25,7 +25,7 @@ class SessionFacts(ABC):
         return f"<{type(self).__name__} {self.name!r} {self.id} {self.state}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SessionFacts) and other.id == self.id
+        return other.id == self.id if isinstance(other, SessionFacts) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -95,7 +95,7 @@ class CommandFacts(ABC):
         return f"<{type(self).__name__} {self.id} {self.state} {self.text[:60]!r}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, CommandFacts) and other.id == self.id
+        return other.id == self.id if isinstance(other, CommandFacts) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.id)

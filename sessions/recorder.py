@@ -147,6 +147,8 @@ class Recorder:
             self._stall(write, error)
 
     def _stall(self, write: Callable[[], None], error: Exception) -> None:
+        if self._given_up:
+            return  # nobody is left who could try it again
         self._waiting.append(write)
         self.caught_up = trio.Event()
         self._on_trouble(f"the log can't be written ({error}); tried again each second")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -10,10 +11,22 @@ from pathlib import Path
 import trio
 
 from .archive import Archive
+from .errors import Invalid
 from .lifecycle import OPEN_STATES
 from .models import CommandInfo, Pruned
 from .store.transcript import Transcript
 from .threads import run_in_thread
+
+
+def check(older_than: float | None, keep_bytes: int | None) -> None:
+    """`Invalid` unless they say what shall be removed."""
+    for name, value in (("older_than", older_than), ("keep_bytes", keep_bytes)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
+        ):
+            raise Invalid(f"{name}={value!r}: pass a number from 0")
+    if older_than is None and keep_bytes is None:
+        raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
 
 
 def choose(

@@ -26,6 +26,7 @@ from starlette.responses import Response
 from ..doors.requests import json_response
 from ..doors.superserve.door import HOSTS
 from ..errors import Broken, Invalid
+from ..threads import run_in_thread
 from .admission import is_known
 from .entrances import Entrance, Wanted, rules_for_tcp
 from .limits import ServerLimits
@@ -177,7 +178,7 @@ async def open_front(
     if found.is_exposed:
         raise Invalid(f"a front at {bind!r} could be reached from other machines: choose 127.0.0.1, and any port")
     path = root / CERTIFICATE
-    context = await trio.to_thread.run_sync(make_certificate, path)
+    context = await run_in_thread(make_certificate, path)
     stack.callback(path.unlink, missing_ok=True)
     sock = stack.enter_context(open_tcp(found))
     listener = TunnelListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), context)

@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 
 Answer = TypeVar("Answer")
 
+NONE_LEFT: Final = (errno.EMFILE, errno.ENFILE)
+"""This program may open no more, or the whole machine has none."""
 SPARE: Final = 2
 """To look at processes takes one at a time, two while what it needs is loaded."""
 
@@ -50,11 +52,11 @@ class Spare:
         self._keep()
 
     def call(self, function: Callable[[], Answer]) -> Answer:
-        """Call `function`; if it finds no descriptor left, once more with these."""
+        """Call `function`; if it finds no descriptor left, once more when these are free."""
         try:
             return function()
         except OSError as error:
-            if error.errno != errno.EMFILE:
+            if error.errno not in NONE_LEFT:
                 raise
         self.close()
         try:

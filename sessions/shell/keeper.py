@@ -60,8 +60,13 @@ class Keeper:
         self._requests += 1
         number = self._requests
         file = self._run_directory / f"spawn{number}"
-        program = find_program(argv[0], env)
-        shell = {"program": program, "argv": list(argv), "env": dict(env), "cwd": cwd, "terminal": terminal}
+        shell = {
+            "argv": list(argv),
+            "env": dict(env),
+            "cwd": cwd,
+            "terminal": terminal,
+            "fallback": find_program(argv[0]),
+        }
         file.write_text(json.dumps(shell))
         send, receive = trio.open_memory_channel[dict[str, Any]](1)
         self._waiting[number] = send, on_exit
@@ -190,9 +195,10 @@ class Keeper:
                 ended = process.poll() is not None
 
 
-def find_program(name: str, env: Mapping[str, str]) -> str:
-    """What is to be executed: looked for on the path that the shell will have; if it isn't there, on this program's."""
-    return name if shutil.which(name, path=env.get("PATH")) else shutil.which(name) or name
+def find_program(name: str) -> str | None:
+    """A program on our path, for a shell whose own path has none of this name."""
+    found = shutil.which(name)
+    return os.path.abspath(found) if found else None
 
 
 def wait_a_second(process: subprocess.Popen[bytes]) -> bool:

@@ -7,8 +7,9 @@ It forks the shells, and it is the *child subreaper* of all that they start: wha
   then those that were orphaned by this, and so on until it has none, removes the run directory, and ends.
 
 The socket (argv[1], SOCK_SEQPACKET) carries one JSON object a message. To here: ``{"spawn": n, "file": path}`` with the
-descriptor of the shell's stdin or terminal; the file holds program, argv, env, cwd and whether it is a terminal. From here: ``{"spawned": n, "pid": p}``,
-``{"failed": n, "error": text}``, ``{"exited": p, "status": wait status}``.
+descriptor of the shell's stdin or terminal; the file holds argv, env, cwd, whether it is a terminal, and what is executed
+if there is no such program on the path in env. From here: ``{"spawned": n, "pid": p}``, ``{"failed": n, "error": text}``,
+``{"exited": p, "status": wait status}``.
 """
 
 import array
@@ -112,7 +113,12 @@ def spawn(shell: dict[str, Any], stdin: int, libc: ctypes.CDLL) -> int:
             if shell["terminal"]:
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             os.chdir(shell["cwd"])
-            os.execvpe(shell["program"], shell["argv"], shell["env"])
+            try:
+                os.execvpe(shell["argv"][0], shell["argv"], shell["env"])
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                if shell["fallback"] is None:
+                    raise
+                os.execve(shell["fallback"], shell["argv"], shell["env"])
         except OSError as error:
             os.write(error_write, json.dumps([error.errno, error.strerror]).encode())
         finally:

@@ -8,13 +8,14 @@ psutil tells processes apart by pid *and* start time, so a signal never reaches 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import attrs
+
+from .descriptors import NONE_LEFT
 
 if TYPE_CHECKING:
     from psutil import Process
@@ -61,7 +62,7 @@ def snapshot() -> list[Seen]:
         except psutil.Error:
             continue
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            if error.errno in NONE_LEFT:
                 raise  # else it would seem that nobody is there
     return found
 

@@ -202,7 +202,9 @@ class Shell:
         except OSError:
             return None
         visit = self._visit
-        return visit.home if visit is not None and (visit.number == self._told or here == visit.place) else here
+        if visit is None or self.is_idle():
+            return here
+        return visit.home if visit.number == self._told or here == visit.place else here
 
     def path(self, number: int) -> str:
         """Where the files of command `number` begin."""

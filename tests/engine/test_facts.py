@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import ANY
+
 import sessions
 
 
@@ -17,6 +19,8 @@ async def test_what_stands_for_the_same_is_equal(engine: sessions.Engine, sessio
         await command.wait()
     assert (await session.run("true")).command != command
     assert session not in (session.id, None, command)
+    assert session == ANY
+    assert command == ANY
 
 
 async def test_a_terminal_is_the_same_when_it_has_ended(engine: sessions.Engine) -> None:

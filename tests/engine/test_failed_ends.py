@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import signal
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +16,15 @@ import psutil
 import pytest
 import trio
 import trio.testing
-from conftest import leftovers, open_descriptors
+from conftest import leftovers, open_descriptors, read_all
 
 import sessions
 from sessions import recorder
 from sessions.live import LiveSession
 from sessions.shell import processes
+from sessions.shell.pipes import unread_bytes
 from sessions.stopping import Census
+from sessions.store.records import STDOUT
 from sessions.store.transcript import Transcript
 
 PATIENCE_SECONDS = 20
@@ -132,6 +135,30 @@ async def test_what_was_told_as_lost_is_not_written_as_something_else(
         assert (await engine.get_command(command.id)).reason == "lost"
 
 
+async def test_nobody_waits_for_a_session_that_was_deleted_before_all_was_written(
+    engine: sessions.Engine, session: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.closing.STALL_SECONDS", 0.1)
+
+    async def follow(command: sessions.Command, late: bool) -> None:
+        with pytest.raises(sessions.NotFound):
+            await read_all(command.follow(late=late))
+
+    with unwritten("append"), trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            command = await session.run_async("echo unwritten; sleep 600")
+            nursery.start_soon(command.wait)
+            nursery.start_soon(read_all, session.follow())
+            for late in (False, True):
+                nursery.start_soon(follow, command, late)
+            while session.state != "stalled":
+                await trio.sleep(0.001)
+            await engine.delete_session(session.id)
+    assert command.reason == "lost"
+    with pytest.raises(sessions.NotFound):
+        await engine.get_session(session.id)
+
+
 # Terminals
 
 
@@ -181,7 +208,11 @@ async def test_a_fork_of_this_program_hides_no_end(session: sessions.Session, tm
         await live(session).commands[command.info.number].started.wait()
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # this process may have threads
         if not (child := os.fork()):
-            signal.pause()
+            try:
+                signal.alarm(60)
+                signal.pause()
+            finally:
+                os._exit(1)
     try:
         with trio.fail_after(PATIENCE_SECONDS):
             await reads.close_input()
@@ -198,7 +229,7 @@ async def test_a_fork_of_this_program_hides_no_end(session: sessions.Session, tm
 # What is open
 
 
-@pytest.mark.parametrize("what_fails", ["the log", "a close", "the end", "a task"])
+@pytest.mark.parametrize("what_fails", ["the log", "a close", "the end", "a task", "a task and the log"])
 async def test_no_descriptor_is_left_by_an_end_that_fails(
     root: Path, monkeypatch: pytest.MonkeyPatch, what_fails: str
 ) -> None:
@@ -224,8 +255,14 @@ async def test_no_descriptor_is_left_by_an_end_that_fails(
                 case "the end":
                     stack.enter_context(pytest.raises(ExceptionGroup))
                     stack.enter_context(unseen())
-                case "a task":
+                case "a task" | "a task and the log":
                     stack.enter_context(pytest.raises(ExceptionGroup))
+                    if what_fails == "a task and the log":
+                        monkeypatch.setattr(engine.workshop.poller, "serve", lambda: None)
+                        await command.send_input("\n")
+                        while not unread_bytes(live(session).commands[1].pipes[STDOUT].descriptor):
+                            time.sleep(0.001)  # noqa: ASYNC251 (it is left unread)
+                        stack.enter_context(unwritten("append"))
                     engine.workshop.nursery.start_soon(fail)
                     await trio.sleep_forever()
     assert open_descriptors() == before

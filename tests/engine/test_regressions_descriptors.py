@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -87,6 +88,19 @@ def test_spare_descriptors_are_taken_again() -> None:
     assert open_descriptors() == kept
     spare.close()
     assert open_descriptors() == before
+
+
+def test_spare_descriptors_are_given_up_if_the_whole_machine_has_none() -> None:
+    before = open_descriptors()
+    spare = Spare()
+
+    def look() -> int:
+        if open_descriptors() != before:
+            raise OSError(errno.ENFILE, "too many open files in system")
+        return 5
+
+    assert spare.call(look) == 5
+    spare.close()
 
 
 @pytest.mark.parametrize("in_shell", [True, False])

@@ -190,19 +190,28 @@ async def test_a_relative_cwd_begins_where_the_shell_is_and_not_where_a_command_
         assert (await command.logs()).stdout.decode() == f"{tmp_path}/home/below\n"
     for _ in range(50):
         assert (await session.run("pwd", cwd="below")).stdout == f"{tmp_path}/home/below\n"
-    await session.run("true", cwd=tmp_path / "away")
-    with trio.fail_after(30):
-        while not live(session).shells.now.is_idle():
-            await trio.sleep(0.001)
-    (tmp_path / "home").rename(tmp_path / "moved")
-    command = await (await session.run_async("pwd -P", cwd="below")).wait()
-    assert (await command.logs()).stdout.decode() == f"{tmp_path}/moved/below\n"
     mover = await session.run_async(f"cd {tmp_path}; {text}", in_shell=True, stdin=True)
     await mover.wait_for("on")
     command = await session.run_async("pwd", in_shell=True, cwd="away")
     await mover.send_input("\n")
     await command.wait()
     assert (await command.logs()).stdout.decode() == f"{tmp_path}/away\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_shell_that_is_back_is_where_its_directory_is_now(
+    engine: sessions.Engine, tmp_path: Path, shell: str
+) -> None:
+    (tmp_path / "home" / "below").mkdir(parents=True)
+    session = await engine.create_session(shell=shell, cwd=tmp_path / "home")
+    await session.run("true", cwd="/")
+    now = session.archive.live[session.id].shells.now
+    assert now is not None
+    with trio.fail_after(30):
+        while not now.is_idle():
+            await trio.sleep(0.001)
+    (tmp_path / "home").rename(tmp_path / "moved")
+    assert (await session.run("pwd", cwd="below")).stdout == f"{tmp_path}/moved/below\n"
 
 
 @pytest.mark.parametrize("shell", SHELLS)

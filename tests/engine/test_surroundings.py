@@ -66,6 +66,7 @@ async def test_a_path_without_the_shell_itself(engine: sessions.Engine, tmp_path
     """Whoever wants only a few programs to be found still gets a shell; one of that name on the path is taken."""
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "hello").symlink_to("/bin/echo")
+    (tmp_path / "only" / shell).mkdir()  # no program, though of that name
     session = await engine.create_session(shell=shell, env={"PATH": str(tmp_path / "only")})
     result = await session.run("hello $PATH; ls")
     assert (result.stdout, result.exit_code) == (f"{tmp_path}/only\n", 127)
@@ -76,3 +77,21 @@ async def test_a_path_without_the_shell_itself(engine: sessions.Engine, tmp_path
     (tmp_path / "own" / shell).chmod(0o755)
     session = await engine.create_session(shell=shell, env={"PATH": f"{tmp_path}/own:/usr/bin:/bin"})
     assert (await session.run("echo $MINE")).stdout == "yes\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_relative_path_begins_where_the_shell_does(
+    engine: sessions.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    """And not where this program is."""
+    program = shutil.which(shell)
+    assert program is not None
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "own").mkdir(parents=True)
+    there.mkdir()
+    (here / "own" / shell).write_text(f'#!/bin/sh\nexport MINE=yes; exec {shlex.quote(program)} "$@"\n')
+    (here / "own" / shell).chmod(0o755)
+    for directory, expected in ((here, "yes\n"), (there, "\n")):
+        monkeypatch.chdir(there if directory is here else here)
+        session = await engine.create_session(shell=shell, cwd=directory, env={"PATH": "own"})
+        assert (await session.run("echo $MINE")).stdout == expected

@@ -15,7 +15,7 @@ ROOT = Path(sessions.__file__).parent
 ORDER = """
     errors ids lifecycle models roots failure facts decoding texts matching wire threads
     store.owners store.records store.punch store.reading store.transcript store.conditions store.schema store.spaces store.catalog
-    shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.processes shell.descriptors shell.pseudoterminal shell.shell
+    shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.descriptors shell.processes shell.pseudoterminal shell.shell
     arguments selection callbacks
     running recorder pumping stopping hearing workshop shells live restarting closing live_terminal
     archive reading_logs following streams waiting command terminal recent echoing session

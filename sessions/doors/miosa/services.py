@@ -7,7 +7,6 @@ its lives, with one log.
 
 from __future__ import annotations
 
-import shlex
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from ...command import Command
 from ...errors import Conflict, Invalid, NotFound
 from ...spaces import Space
 from ..outcomes import told_exit_code
-from ..own_shells import in_own_shell
+from ..own_shells import after_dash_c, in_own_shell
 from ..rendering import rfc3339
 from ..requests import json_response
 from .events import SERVICE, EventAnswer
@@ -112,7 +111,7 @@ async def view(space: Space, service: Mapping[str, Any]) -> Facts:
 
 def to_text(service: Mapping[str, Any]) -> str:
     text, around = service["command"], RESTARTS[service["restart_policy"] or "no"]
-    return in_own_shell(text) if around is None else around.format(f'"$BASH" -c {shlex.quote(text)}')
+    return in_own_shell(text) if around is None else around.format(f'"$BASH" -c {after_dash_c(text)}')
 
 
 async def begin(space: Space, service: Facts) -> Facts:

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import trio
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ...archive import Archive
 from ...lifecycle import SESSION_STATES
+from ...threads import run_in_thread
 from ..operations import Call, Operation
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -27,7 +27,7 @@ def family(name: str, kind: str, doc: str, samples: Iterable[tuple[Mapping[str, 
 
 
 async def measure_commands(archive: Archive) -> list[str]:
-    tally = await trio.to_thread.run_sync(archive.catalog.tally)
+    tally = await run_in_thread(archive.catalog.tally)
     written = {"stdout": 0, "stderr": 0}
     dropped = 0
     counts: list[tuple[Mapping[str, str], float]] = []

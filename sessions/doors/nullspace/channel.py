@@ -77,15 +77,15 @@ class Channel:
                         await self._listen()
                         gone = True
                     self._telling.cancel_scope.cancel()
-                if not gone:
-                    self._putting.cancel_scope.cancel()
-                # A client that has left has still sent what it has sent, and an end of input may be the last of it. Until all is
-                # taken, it takes nobody's place, and its machine may rest.
                 if gone:
+                    # It has still sent what it has sent, and an end of input may be the last of it. Until all is taken, it
+                    # takes nobody's place, and its machine may rest.
                     held.close()
                     self.call.leave()
-                for send in self._inputs.values():
-                    send.close()
+                    for send in self._inputs.values():
+                        send.close()
+                else:
+                    self._putting.cancel_scope.cancel()
             if not gone:
                 code, reason = (INTERNAL_ERROR, str(self._failure)[:100]) if self._failure else (NORMAL_CLOSURE, None)
                 with suppress(Disconnected):
