@@ -54,11 +54,6 @@ async def interleave(
     return taken
 
 
-def fast(values: Sequence[float]) -> float:
-    """The slowest of the fastest quarter: what a call takes where nothing else holds it up."""
-    return percentile(values, 25)
-
-
 def call_in_child(function: str, /, *, timeout: float, own_group: bool = False, **arguments: Any) -> Any:
     """What ``"module:function"`` returns (as JSON) in a fresh interpreter, where only it adds to memory and heap.
 

@@ -70,7 +70,7 @@ async def listen_to_shells(archive: Archive, keeper: Keeper) -> None:
     for look in itertools.count():
         await trio.sleep(LISTEN_SECONDS)
         keeper.proceed()
-        for session in list(archive.live.values()):
+        for session in [session for session in archive.live.values() if session.commands]:
             session.listen()
             continue_reporters(session.commands.values(), look)
 
