@@ -133,19 +133,26 @@ def test_logs_that_go_on(cli: CommandLine, tmp_path: Path) -> None:
     process = cli.start("run", "going", f"echo 1; echo 2; cat {gate}; echo 5")
     assert read_line(process) == b"1\n"
     assert read_line(process) == b"2\n"
-    whole, tail, new = (
-        cli.start("logs", "going", "-f", *more) for more in ((), ("-n", "1"), ("-n", "0", "--timestamps"))
-    )
+    whole, tail = (cli.start("logs", "going", "-f", *more) for more in ((), ("-n", "1")))
     assert read_line(whole) == b"1\n"
     assert read_line(tail) == b"2\n"
     gate.write_text("3\n4\n")
     assert whole.communicate()[0] == b"2\n3\n4\n5\n"
     assert tail.communicate()[0] == b"3\n4\n5\n"
     assert process.communicate()[0] == b"3\n4\n5\n"
-    told = new.communicate()[0].decode().splitlines()
-    assert all(re.fullmatch(rf"{STAMP} stdout \d", line) for line in told)
-    assert [line[-1] for line in told][-1:] == ["5"]
-    assert not {"1", "2"} & {line[-1] for line in told}
+
+
+def test_logs_of_what_is_new(cli: CommandLine, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    process = cli.start("run", "new", f"echo old; until [ -e {seen} ]; do echo tick; sleep 0.02; done; echo last")
+    assert read_line(process) == b"old\n"
+    new = cli.start("logs", "new", "-f", "-n", "0", "--timestamps")
+    told = [read_line(new).decode()]  # it follows now
+    seen.touch()
+    told += new.communicate()[0].decode().splitlines(keepends=True)
+    assert all(re.fullmatch(rf"{STAMP} stdout (tick|last)\n", line) for line in told)
+    assert [line.split()[-1] for line in told].index("last") == len(told) - 1
+    process.communicate()
 
 
 @pytest.mark.parametrize("only_new", [("since",), ("tail",), ("since", "tail")])
