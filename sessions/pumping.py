@@ -49,7 +49,8 @@ class Pump:
     def _read_on(self, command: RunningCommand, kind: int, pipe: OutputPipe | Screen) -> None:
         """Log what a pipe has now, but no more than it can hold: other pipes wait.
 
-        It may have more after a read that took all it could. To ask the poller first made 1.5 GB take a sixth longer.
+        It may have more after a read that took all it could. To ask the poller first made 1.5 GB, in reads of 256 KiB, take a
+        sixth longer.
         """
         total = 0
         while total < BIG_PIPE_BYTES and self._read(command, kind, pipe) == len(self._buffer):
