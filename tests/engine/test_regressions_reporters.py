@@ -81,10 +81,9 @@ async def test_a_reporter_that_is_killed_at_once_costs_nothing_else(engine: sess
         assert (await (await session.run_async("exit 4")).wait()).exit_code == 4
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell.values != ("sh",)])  # dash knows no such function
 async def test_a_function_called_colon_is_the_users_own_affair(engine: sessions.Engine, shell: str) -> None:
     session = await engine.create_session(shell=shell)
-    if (await session.run(": () { return 1; }")).exit_code:
-        pytest.skip(f"{shell} has no function of this name")
+    assert (await session.run(": () { return 1; }")).exit_code == 0
     assert (await session.run("read -r line; echo $line", stdin="fed\n")).stdout == "fed\n"
     assert (await session.run("echo $A; pwd", env={"A": "1"}, cwd="/usr")).stdout == "1\n/usr\n"
