@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -18,6 +17,7 @@ from ..errors import SessionsError
 from ..lifecycle import OPEN_STATES
 from ..models import SessionInfo
 from ..server.lock import FILE as LOCK
+from ..server.lock import read_holder
 from ..shell.pipes import make_run_directory
 from ..shell.processes import snapshot
 from . import checks
@@ -137,34 +137,16 @@ def examine_run_directory(root: Path) -> Iterator[Finding]:
 
 
 def examine_lock(place: Place) -> Iterator[Finding]:
-    pid = lock_holder(place.root / LOCK)
+    holder = read_holder(place.root / LOCK)
+    pid = holder.get("pid") if holder else None
     yield from checks.judge_server(
-        locked=pid is not None,
+        locked=holder is not None,
         answers=answers(place.socket),
         left_socket=look_at(place.socket) is not None,
-        pid=pid or None,
+        pid=pid,
         descriptors=descriptors_of(pid) if pid else None,
         log=str(place.root / LOG),
     )
-
-
-def lock_holder(path: Path) -> int | None:
-    """The pid of who holds this lock, 0 if that is not known, None if nobody does."""
-    import fcntl
-
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        with contextlib.suppress(ValueError, TypeError, LookupError):
-            return int(json.loads(os.pread(descriptor, 65536, 0))["pid"])
-        return 0
-    finally:
-        os.close(descriptor)
 
 
 def descriptors_of(pid: int) -> tuple[int, int] | None:
@@ -193,7 +175,7 @@ def examine_catalog(root: Path) -> Iterator[Finding]:
         catalog.close()
     opened = [info for info in sessions if info.state in OPEN_STATES]
     yield Finding("ok", f"{len(sessions)} sessions are stored, {len(opened)} are open; {len(running)} commands run")
-    alive = {info.engine_id for info in sessions if lock_holder(root / "engines" / info.engine_id) is not None}
+    alive = {info.engine_id for info in sessions if read_holder(root / "engines" / info.engine_id) is not None}
     dead: dict[str, int] = {}
     for info in opened:
         if info.engine_id not in alive:

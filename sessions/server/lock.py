@@ -71,8 +71,13 @@ def try_lock(descriptor: int) -> bool:
 
 def read_server(root: Path) -> Mapping[str, Any] | None:
     """What the server of `root` says of itself; None if there is none, or it has not said anything yet."""
+    return read_holder(root / FILE) or None
+
+
+def read_holder(path: Path) -> Mapping[str, Any] | None:
+    """What he who holds the lock on this file says of himself, which may be nothing; None if nobody does."""
     try:
-        descriptor = os.open(root / FILE, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
@@ -84,18 +89,18 @@ def read_server(root: Path) -> Mapping[str, Any] | None:
     return None
 
 
-def read_facts(descriptor: int) -> Mapping[str, Any] | None:
+def read_facts(descriptor: int) -> Mapping[str, Any]:
     with contextlib.suppress(ValueError):
         facts = json.loads(os.pread(descriptor, LARGEST, 0))
         if isinstance(facts, dict):
             return facts
-    return None
+    return {}
 
 
 def whom(descriptor: int) -> str:
     """Who holds it, in words."""
     facts = read_facts(descriptor)
-    if facts is None or "pid" not in facts:
+    if "pid" not in facts:
         return "by a process that has just started"
     addresses = [str(address) for address in [*(facts.get("urls") or []), facts.get("unix")] if address]
     return f"by process {facts['pid']}" + (f" at {', '.join(addresses)}" if addresses else "")
