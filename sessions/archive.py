@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from .arguments import check_count
 from .errors import Expired, Invalid, NotFound
-from .ids import parse_command_id
-from .lifecycle import OPEN_STATES
+from .ids import NAME, parse_command_id
+from .lifecycle import OPEN_STATES, SESSION_STATES
 from .live import LiveSession
 from .models import CommandInfo, SessionInfo
 from .running import RunningCommand
@@ -149,7 +150,8 @@ class Archive:
 
     def session(self, name_or_id: str) -> SessionInfo:
         """`NotFound` if there is none."""
-        info = self.catalog.find_session(name_or_id) if isinstance(name_or_id, str) else None
+        may_be_one = isinstance(name_or_id, str) and NAME.fullmatch(name_or_id)
+        info = self.catalog.find_session(name_or_id) if may_be_one else None
         if info is None:
             raise NotFound(
                 f"no session has the name or id {name_or_id!r}: a list of the sessions shows those there are"
@@ -164,6 +166,18 @@ class Archive:
             await self.check_owner(info)
             return self.session(info.id)
         return info
+
+    async def list_sessions(self, state: str | None, labels: Mapping[str, str] | None) -> list[SessionInfo]:
+        """Oldest first, as they are now: what a dead engine left is lost."""
+        if state not in (None, *SESSION_STATES):
+            raise Invalid(f"state {state!r} is none: say one of {', '.join(map(repr, SESSION_STATES))}")
+        catalog = self.catalog
+        found = []
+        # One that is open may be another engine's, or stall where that can't be written down: the catalog has not the last word.
+        for info in catalog.open_sessions(labels) if state in OPEN_STATES else catalog.list_sessions(None, labels):
+            with suppress(NotFound):  # another engine has deleted it meanwhile
+                found.append(await self.session_now(info.id) if info.state in OPEN_STATES else info)
+        return [info for info in found if state in (None, info.state)]
 
     def list_commands(
         self,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import Broken, Conflict, Invalid
+from .ids import SESSION_ID
 from .shell.processes import COMMAND_MARK, SESSION_MARK
 from .shell.script import DIALECTS
 
@@ -48,8 +49,23 @@ def check_stream(stream: str | None) -> None:
 
 
 def check_count(name: str, value: int | None, least: int = 0) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise Invalid(f"{name}={value!r}: pass a whole number from {least}")
+    if value >= 1 << 63:
+        raise Invalid(f"{name}={value:#x} is too large: pass a whole number below 2**63")
+
+
+def check_positions(after: Mapping[str, int] | None) -> dict[str, int]:
+    """Where to begin in each of many sessions. A wrong key would be a position that is not kept to."""
+    if after is not None and not isinstance(after, Mapping):
+        raise Invalid(f"after={after!r}: pass a dict of session ids to seqs, {{command.session_id: record.seq}}")
+    for session_id, seq in (after or {}).items():
+        if not isinstance(session_id, str) or not SESSION_ID.fullmatch(session_id):
+            raise Invalid(f"after: {session_id!r} is no session's id: pass command.session_id")
+        check_count(f"after[{session_id!r}]", seq, -1)
+    return dict(after or {})
 
 
 def check_size(rows: int, columns: int) -> None:
@@ -78,21 +94,33 @@ def check_mapping(name: str, value: Mapping[str, str] | None) -> dict[str, str]:
     return dict(value)
 
 
+def to_number(value: object) -> float:
+    """NaN if it is no number, infinite if it is too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def check_seconds(name: str, value: float | None) -> float | None:
     """A timeout: positive, or None for none."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value <= 0:
+    seconds = to_number(value)
+    if not seconds > 0:
         raise Invalid(f"{name}={value!r} is no time to wait: pass seconds greater than 0, or None for no limit")
-    return float(value)
+    return seconds
 
 
 def check_grace(value: float | None, default: float) -> float:
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
+    seconds = to_number(value)
+    if not seconds >= 0:
         raise Invalid(f"grace={value!r} is no time: pass seconds, 0 for an immediate SIGKILL")
-    return float(value)
+    return seconds
 
 
 def check_env(env: Mapping[str, str] | None) -> dict[str, str]:
@@ -115,6 +143,8 @@ def check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
     for key, value in checked.items():
         if not isinstance(key, str) or not isinstance(value, str) or not key:
             raise Invalid(f"labels: {key!r}: {value!r} must both be str, and the key not empty")
+        if "\0" in key + value:  # the catalog could not find it by that
+            raise Invalid(f"labels: {key!r}: {value!r} has a NUL character: remove it")
         check_encodable(f"labels: {key!r}", key + value)
     return checked
 
@@ -125,6 +155,9 @@ class NoDirectory(Invalid):
     def __init__(self, message: str, path: str) -> None:
         super().__init__(message)
         self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (*self.args, self.path), self.__dict__  # else a pool of processes breaks where it arrives
 
 
 def check_cwd(cwd: str | os.PathLike[str] | None, relative_to: str) -> str | None:

@@ -15,6 +15,9 @@ from .store.transcript import EVERYBODY
 
 STALL_SECONDS: Final = 10.0
 """How long a close waits for a disk that can't be written. Then what is left is for the next engine, which marks it lost."""
+STUCK_SECONDS: Final = 15.0
+"""How long a close waits for shells and commands that don't end although they were killed. It comes on top of two graces: a
+command has one, and what it has left."""
 EXIT_SECONDS: Final = 1.0
 """What an idle shell gets to end by itself, with its EXIT trap."""
 
@@ -51,11 +54,12 @@ async def end_all(session: LiveSession, grace: float) -> None:
         shells = {session.shells.pid} if session.shells.pid else set()
         memory = processes.Memory(lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared))
         memory.find(await census.take())
-        async with trio.open_nursery() as nursery:
-            for command in list(session.commands.values()):
-                if not command.is_over and command.id not in spared:
-                    nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
-        await session.shells.end(EXIT_SECONDS)
+        with trio.move_on_after(2 * grace + STUCK_SECONDS):  # what sits in the kernel then, runs on, and says so
+            async with trio.open_nursery() as nursery:
+                for command in list(session.commands.values()):
+                    if not command.is_over and command.id not in spared:
+                        nursery.start_soon(stopping.stop, command, census, "session_closed", grace)
+            await session.shells.end(EXIT_SECONDS)
     await stopping.sweep(census, memory.find, grace)
     with trio.move_on_after(STALL_SECONDS):
         await session.recorder.caught_up.wait()
@@ -95,8 +99,11 @@ def abandon(session: LiveSession) -> None:
 
 async def end_detached(session: LiveSession, grace: float) -> None:
     """End what outlived its session, because its engine ends now."""
-    async with trio.open_nursery() as nursery:
-        for command in list(session.commands.values()):
-            if not command.is_over:
-                nursery.start_soon(stopping.stop, command, session.workshop.census, "session_closed", grace)
+    with trio.move_on_after(2 * grace + STUCK_SECONDS) as limit:
+        async with trio.open_nursery() as nursery:
+            for command in list(session.commands.values()):
+                if not command.is_over:
+                    nursery.start_soon(stopping.stop, command, session.workshop.census, "session_closed", grace)
+    if limit.cancelled_caught:
+        abandon(session)
     session.dispose()

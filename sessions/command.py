@@ -154,7 +154,7 @@ class Command(CommandFacts):
     async def excerpt(self, max_bytes: int = 30_000) -> Excerpt:
         """Its output cut down to about `max_bytes`, so that neither its beginning, nor its end, nor an error is lost."""
         await self.refresh()
-        return read_excerpt(self.archive, self.info, max_bytes)
+        return await read_excerpt(self.archive, self.info, max_bytes)
 
     def follow(
         self,
@@ -168,7 +168,8 @@ class Command(CommandFacts):
         """Its records from the first byte, or behind the record with seq `after`, then live; ends with the command.
 
         With `late` it ends only when nothing can write to the log any more: processes that the command left behind are
-        waited for. The callbacks get text that never ends inside a character, as the records are iterated over.
+        waited for; of another engine's command, which can't tell, until its session is closed. The callbacks get text that
+        never ends inside a character, as the records are iterated over.
 
         ::
 

@@ -8,10 +8,11 @@ import sqlite3
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import attrs
 import trio
 
 from . import retention
@@ -19,9 +20,9 @@ from .archive import Archive
 from .arguments import check_count, check_directory, check_env, check_flag, check_labels, check_shell, check_text
 from .closing import abandon, close_session, end_detached
 from .command import Command
-from .errors import Broken, Busy, Closed, Conflict, Invalid, NotFound
+from .errors import Broken, Busy, Closed, Conflict, NotFound
 from .ids import check_name, command_id, new_session_id
-from .lifecycle import OPEN_STATES, SESSION_STATES
+from .lifecycle import OPEN_STATES
 from .live import LiveSession
 from .live_terminal import LiveTerminal
 from .models import Limits, Pruned, SessionInfo
@@ -127,14 +128,17 @@ class Engine:
         argv = terminal_argv(text if text is None else check_text(text))
         info = self._new_session(name, "terminal", cwd, env, labels, False)
         await self._open(info, LiveTerminal, lambda it: it.open_program(text or shlex.join(argv), argv, rows, columns))
-        return await self.get_terminal(info.id)
+        return self._terminal(info.id)
 
     async def get_terminal(self, name_or_id: str) -> Terminal:
         """The terminal whose session has this name or id; a closed one, too. `NotFound` if there is none."""
         session = await self.get_session(name_or_id)
         if session.shell != "terminal":
             raise NotFound(f"session {session.name!r} is no terminal")
-        info = await self.archive.command_now(command_id(session.id, 1))
+        return self._terminal(session.id)
+
+    def _terminal(self, session_id: str) -> Terminal:
+        info = self.archive.command(command_id(session_id, 1))
         return Terminal(self.archive, info, self.archive.running(info.id))
 
     def _new_session(
@@ -189,6 +193,8 @@ class Engine:
                         live.dispose()
                         raise
                 except BaseException:
+                    # Who watches is told of its end, too.
+                    catalog.update_session(attrs.evolve(info, state="closed", closed_at=time.time()))
                     catalog.delete_session(info.id)
                     self.archive.remove(info.id)
                     raise
@@ -237,13 +243,7 @@ class Engine:
     ) -> list[Session]:
         """The sessions of this root, other engines' and closed ones too, oldest first."""
         await trio.lowlevel.checkpoint()
-        if state not in (None, *SESSION_STATES):
-            raise Invalid(f"state {state!r} is none: say one of {', '.join(map(repr, SESSION_STATES))}")
-        found = []
-        for info in self.archive.catalog.list_sessions(None, check_labels(labels)):
-            with suppress(NotFound):  # another engine has deleted it meanwhile
-                found.append(await self.archive.session_now(info.id) if info.state in OPEN_STATES else info)
-        return [self._session(info) for info in found if state is None or info.state == state]
+        return [self._session(info) for info in await self.archive.list_sessions(state, check_labels(labels))]
 
     def _session(self, info: SessionInfo) -> Session:
         return Session(self.archive, info, self.archive.live.get(info.id))
@@ -295,8 +295,8 @@ class Engine:
         if session is not None:
             chosen = session.id if isinstance(session, Session) else self.archive.session(session).id
         if state != "finished":
-            for info in self.archive.catalog.list_sessions():
-                if info.state in OPEN_STATES and info.id not in self.archive.live:
+            for info in self.archive.catalog.open_sessions():
+                if info.id not in self.archive.live:
                     await self.archive.check_owner(info)  # what a dead engine left shows as lost, not as running
         infos = self.archive.list_commands(chosen, state, check_labels(labels), limit, before)
         return [command_from(self.archive, info) for info in infos]

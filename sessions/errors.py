@@ -87,6 +87,9 @@ class CommandFailed(SessionsError):
         self.result = result
         """The whole result: exit code, reason and output."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (*self.args, self.result), self.__dict__  # else a copy would be made without its result
+
 
 class EndedFirst(SessionsError):
     """The command ended before the output that you waited for came."""

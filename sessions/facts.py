@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal as signals
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Self
 
 from .lifecycle import CommandStateName, Finished, Outcome, Reason, SessionState, state_name
 from .models import CommandInfo, SessionInfo
@@ -52,10 +53,12 @@ class SessionFacts(ABC):
 
     @property
     def labels(self) -> Mapping[str, str]:
+        """To find it and its commands by."""
         return self.info.labels
 
     @property
     def shell(self) -> str:
+        """``"bash"``, ``"sh"``, ``"zsh"``, or ``"terminal"``."""
         return self.info.shell
 
     @property
@@ -75,6 +78,7 @@ class SessionFacts(ABC):
 
     @property
     def closed_at(self) -> float | None:
+        """Unix seconds, UTC; None while it is not closed."""
         return self.info.closed_at
 
     @property
@@ -100,6 +104,15 @@ class CommandFacts(ABC):
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PastCommand, (self.info,)  # its engine or its connection stays in this process
+
     @property
     def id(self) -> str:
         """Unique for ever."""
@@ -107,10 +120,12 @@ class CommandFacts(ABC):
 
     @property
     def session_id(self) -> str:
+        """The session in which it runs."""
         return self.info.session_id
 
     @property
     def text(self) -> str:
+        """What the shell was given."""
         return self.info.text
 
     @property
@@ -120,6 +135,7 @@ class CommandFacts(ABC):
 
     @property
     def labels(self) -> Mapping[str, str]:
+        """Its own; to find it by."""
         return self.info.labels
 
     @property
@@ -154,10 +170,12 @@ class CommandFacts(ABC):
 
     @property
     def started_at(self) -> float | None:
+        """Unix seconds, UTC; None while it is queued, and for ever if it never ran."""
         return self.info.started_at
 
     @property
     def finished_at(self) -> float | None:
+        """Unix seconds, UTC; None until then."""
         return self.info.finished_at
 
     @property
@@ -170,10 +188,12 @@ class CommandFacts(ABC):
 
     @property
     def stdout_bytes(self) -> int:
+        """What it has written to stdout, also what is no longer kept."""
         return self.info.stdout_bytes
 
     @property
     def stderr_bytes(self) -> int:
+        """The same for stderr."""
         return self.info.stderr_bytes
 
     @property
@@ -185,3 +205,14 @@ class CommandFacts(ABC):
     def dropped_bytes(self) -> int:
         """How many of its oldest bytes were given up to keep within ``Limits.log_bytes``."""
         return self.info.dropped_bytes
+
+
+class PastCommand(CommandFacts):
+    """What a pickled command becomes: its facts as they were, without its verbs. So results and errors reach other processes."""
+
+    def __init__(self, info: CommandInfo) -> None:
+        self._info = info
+
+    @property
+    def info(self) -> CommandInfo:
+        return self._info

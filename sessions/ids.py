@@ -1,6 +1,7 @@
 """Ids and names: how they are made, what they may look like, and what they tell.
 
-A session's id is 10 characters: 4 that grow with time and 6 random ones, so ids sort by age and are never reused.
+A session's id is 10 characters: 4 that grow with time and 6 random ones. None is ever reused, and they sort by age,
+until in January 2038 the time part begins anew (it last did in 2004); what needs an order goes by `created_at`.
 A command's id is its session's id and its number in that session: ``k3v9x2m4ab-17``. Numbers start at 1 and only grow.
 Everything in an id or a name is safe in a path, a URL and a shell word.
 """
@@ -34,7 +35,7 @@ def encode(number: int, width: int) -> str:
 
 
 def new_session_id() -> str:
-    """A fresh session id. Its time part steps each 1,024 s, which lasts for 34 years; the catalog refuses a repeat."""
+    """A fresh session id. Its time part steps each 1,024 s and comes around in 34 years; the catalog refuses a repeat."""
     return encode(int(time.time()) >> 10, 4) + encode(secrets.randbits(30), 6)
 
 

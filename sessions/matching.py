@@ -22,7 +22,7 @@ def compile_pattern(pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes]) 
                 return pattern
             return re.compile(pattern.pattern.encode(), pattern.flags & ~re.UNICODE)
         return re.compile(pattern.encode() if isinstance(pattern, str) else pattern, re.MULTILINE)
-    except (re.error, TypeError, AttributeError) as error:
+    except (re.error, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise Invalid(f"pattern {pattern!r} is no regular expression: {error}") from None
 
 

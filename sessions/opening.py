@@ -19,7 +19,6 @@ from .closing import abandon
 from .engine import Engine
 from .errors import Broken, Conflict, Invalid
 from .ids import encode
-from .lifecycle import OPEN_STATES
 from .models import Limits, SessionInfo
 from .recovery import recover, remove_run_directory
 from .roots import default_root
@@ -97,6 +96,8 @@ class open_engine:
 
     What a crashed engine left on this root is cleaned up: its processes are ended, its commands marked as lost.
 
+    Raises `Invalid` for what is no path or no `Limits`, `Conflict` where trio doesn't run, and `Broken` if the root can't be used.
+
     ::
 
         async with sessions.open_engine() as engine:
@@ -119,22 +120,27 @@ class open_engine:
                 " asyncio programs use a server, by sessions.connect()"
             )
         root = self._root
-        try:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            root.mkdir(mode=0o700, exist_ok=True)
-            (root / "sessions").mkdir(mode=0o700, exist_ok=True)
-            catalog = Catalog(root / "catalog.sqlite3")
-            for dead in dead_owners(root):
-                with trio.CancelScope(shield=True):  # the lock is ours: who is cancelled here would keep it for ever
-                    await run_in_thread(recover, root, catalog, dead)
-            for info in catalog.list_sessions():
-                if info.state in OPEN_STATES:
+        with contextlib.ExitStack() as undo:
+            try:
+                root.parent.mkdir(parents=True, exist_ok=True)
+                root.mkdir(mode=0o700, exist_ok=True)
+                (root / "sessions").mkdir(mode=0o700, exist_ok=True)
+                catalog = Catalog(root / "catalog.sqlite3")
+                undo.callback(catalog.close)
+                for dead in dead_owners(root):
+                    # The lock is ours: who is cancelled here would keep it for ever.
+                    with trio.CancelScope(shield=True):
+                        await run_in_thread(recover, root, catalog, dead)
+                for info in catalog.open_sessions():
                     await check_owner(root, info)  # whose file may be gone
-            run_directory = make_run_directory(root)
-            owner = claim(root, encode(int.from_bytes(os.urandom(7), "big"), 10), run_directory)
-        except (OSError, sqlite3.OperationalError) as error:
-            raise Broken(f"the root {root} can't be used: {error}") from error
-        poller = Poller()
+                run_directory = make_run_directory(root)
+                undo.callback(remove_run_directory, run_directory)
+                owner = claim(root, encode(int.from_bytes(os.urandom(7), "big"), 10), run_directory)
+                undo.callback(owner.release)
+                poller = Poller()
+            except (OSError, sqlite3.OperationalError) as error:
+                raise Broken(f"the root {root} can't be used: {error}") from error
+            undo.pop_all()
         self._poller = poller
         self._closing = trio.CancelScope(shield=True)
         self._owner = owner

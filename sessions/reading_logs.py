@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Final, TypeVar
 
 from .archive import Archive
 from .arguments import check_count
@@ -13,8 +13,12 @@ from .store.reading import BLOCK_RECORDS, TranscriptReader, cut, gather, last_li
 from .store.records import GIVEN_UP, KIND_OF, STDERR, Span
 from .threads import run_in_thread
 
+T = TypeVar("T")
+
 LARGE_BYTES: Final = 16 << 20
 """A transcript of this size takes 10 ms to be read: others should not have to wait for more."""
+LARGE_RECORDS: Final = 4096
+"""So many records take as long, however small they are."""
 PIECE_BYTES: Final = 1 << 18
 """About so much of a log is in memory at a time while it is read piece by piece."""
 CHARACTER_BYTES: Final = 3
@@ -31,12 +35,18 @@ def read_logs(archive: Archive, target: CommandInfo | str, asked: Selection) -> 
 
 
 async def read_logs_beside(archive: Archive, target: CommandInfo | str, asked: Selection) -> Logs:
-    """The same; what is large is read in a thread, while the event loop goes on."""
+    """The same, while the event loop goes on."""
+    return await read_beside(archive, target, lambda reader: gather(reader, list(find_spans(reader, target, asked))))
+
+
+async def read_beside(archive: Archive, target: CommandInfo | str, read: Callable[[TranscriptReader], T]) -> T:
+    """What `read` makes of a log; of a large one in a thread, which would cost a small one more than the reading."""
     log = archive.open_log(target if isinstance(target, str) else target.session_id)
     try:
-        if log.reader.count()[1] < LARGE_BYTES:
-            return gather(log.reader, list(find_spans(log.reader, target, asked)))
-        return await run_in_thread(lambda: gather(log.reader, list(find_spans(log.reader, target, asked))))
+        first, beyond = bounds(log.reader, target)
+        if log.reader.count()[1] < LARGE_BYTES and beyond - first < LARGE_RECORDS:
+            return read(log.reader)
+        return await run_in_thread(read, log.reader)
     finally:
         log.close()
 
@@ -93,7 +103,7 @@ def read_before(archive: Archive, record: Record) -> bytes:
         command = archive.command(record.command_id)
         kind = KIND_OF[record.stream]
         end = b""
-        for span in reader.spans_backwards(command.first_seq, record.seq):
+        for span in reader.spans_backwards(command.first_seq, record.seq, (command.number, kind)):
             if span.number == command.number and span.kind == kind:
                 if span.value == GIVEN_UP:
                     break
@@ -114,30 +124,28 @@ def bounds(reader: TranscriptReader, target: CommandInfo | str) -> tuple[int, in
     return target.first_seq, count if target.finished_at is None else min(count, target.last_seq + 1)
 
 
-def read_excerpt(archive: Archive, command: CommandInfo, max_bytes: int) -> Excerpt:
+async def read_excerpt(archive: Archive, command: CommandInfo, max_bytes: int) -> Excerpt:
+    """See `Command.excerpt`."""
     check_count("max_bytes", max_bytes, 1)
-    log = archive.open_log(command.session_id)
-    try:
-        reader = log.reader
-        spans = list(select(reader, command.number, *bounds(reader, command)))
-        size = sum(span.end - span.begin for span in spans)
-        if size <= max_bytes:
-            return Excerpt(gather(reader, spans).output, b"", b"", 0, size, size)
-        # A third each for the beginning, where commands say what they do, for errors in between, and for the end.
-        head_stop = third = max_bytes // 3
-        tail_start = size - third
-        errors = gather(
-            reader, [span for span in cut(iter(spans), head_stop, tail_start) if span.kind == STDERR]
-        ).output
-        if not errors:
-            tail_start = size - (max_bytes - head_stop)
-        return Excerpt(
-            gather(reader, list(cut(iter(spans), 0, head_stop))).output,
-            gather(reader, list(cut(iter(spans), tail_start, None))).output,
-            errors[-third:] if third else b"",
-            tail_start - head_stop,
-            head_stop,
-            tail_start,
-        )
-    finally:
-        log.close()
+    return await read_beside(archive, command, lambda reader: cut_down(reader, command, max_bytes))
+
+
+def cut_down(reader: TranscriptReader, command: CommandInfo, max_bytes: int) -> Excerpt:
+    spans = list(select(reader, command.number, *bounds(reader, command)))
+    size = sum(span.end - span.begin for span in spans)
+    if size <= max_bytes:
+        return Excerpt(gather(reader, spans).output, b"", b"", 0, size, size)
+    # A third each for the beginning, where commands say what they do, for errors in between, and for the end.
+    head_stop = third = max_bytes // 3
+    tail_start = size - third
+    errors = gather(reader, [span for span in cut(iter(spans), head_stop, tail_start) if span.kind == STDERR]).output
+    if not errors:
+        tail_start = size - (max_bytes - head_stop)
+    return Excerpt(
+        gather(reader, list(cut(iter(spans), 0, head_stop))).output,
+        gather(reader, list(cut(iter(spans), tail_start, None))).output,
+        errors[-third:] if third else b"",
+        tail_start - head_stop,
+        head_stop,
+        tail_start,
+    )

@@ -42,7 +42,6 @@ def recover(root: Path, catalog: Catalog, owner: Owner) -> None:
             finish_commands(root, catalog, info)
             if info.state in OPEN_STATES:
                 count_late_output(root, catalog, info.id)
-            if info.state in OPEN_STATES:
                 state = move(SESSION_MOVES, info.state, "lose", f"session {info.id}")
                 catalog.update_session(
                     attrs.evolve(info, state=state, closed_at=time.time(), ended_by=None, problem=None)
@@ -70,14 +69,13 @@ def wake_keeper(run_directory: Path) -> None:
     """A keeper that was stopped can't end what it keeps, nor itself: continue it, and give it a moment."""
     import psutil
 
-    keepers = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if (process.info["cmdline"] or [""])[-1] == str(run_directory) and run_directory.is_absolute()
-    ]
-    for process in keepers:
+    keepers = []
+    for pid in psutil.pids():
         with contextlib.suppress(psutil.Error):
-            process.resume()
+            process = psutil.Process(pid)
+            if run_directory.is_absolute() and process.cmdline()[-1:] == [str(run_directory)]:
+                keepers.append(process)
+                process.resume()
     psutil.wait_procs(keepers, timeout=KILL_SECONDS)
 
 

@@ -46,5 +46,6 @@ async def restart(session: LiveSession, only_if_ended: bool = False) -> None:
                 await await_birth(command)
         await session.shells.kill()
         await session.open_shell()
+        check_open(session)  # a close may have begun meanwhile: it ends the fresh one, too
         session.restarted = True
         session.set_state("restart")

@@ -11,8 +11,8 @@ from pathlib import Path
 import trio
 
 from .archive import Archive
+from .arguments import to_number
 from .errors import Invalid
-from .lifecycle import OPEN_STATES
 from .models import CommandInfo, Pruned
 from .store.transcript import Transcript
 from .threads import run_in_thread
@@ -21,9 +21,7 @@ from .threads import run_in_thread
 def check(older_than: float | None, keep_bytes: int | None) -> None:
     """`Invalid` unless they say what shall be removed."""
     for name, value in (("older_than", older_than), ("keep_bytes", keep_bytes)):
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
-        ):
+        if value is not None and not 0 <= to_number(value) < math.inf:
             raise Invalid(f"{name}={value!r}: pass a number from 0")
     if older_than is None and keep_bytes is None:
         raise Invalid("prune() without older_than and keep_bytes would remove nothing: pass at least one")
@@ -81,7 +79,7 @@ async def prune(archive: Archive, older_than: float | None, keep_bytes: int | No
 
 def kept_by_others(archive: Archive) -> set[str]:
     """The sessions whose logs another engine writes: only that may prune them."""
-    sessions = {info.id for info in archive.catalog.list_sessions() if info.state in OPEN_STATES}
+    sessions = {info.id for info in archive.catalog.open_sessions()}
     for state in ("queued", "running"):
         sessions.update(command.session_id for command in archive.catalog.list_commands(state=state))
     return sessions - archive.live.keys()

@@ -6,14 +6,12 @@ import math
 
 import attrs
 
-from .arguments import check_count, check_stream
+from .arguments import check_count, check_stream, to_number
 from .errors import Invalid
 
 
 def check_time(name: str, value: float | None) -> None:
-    if value is not None and (
-        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
-    ):
+    if value is not None and not math.isfinite(to_number(value)):
         raise Invalid(f"{name}={value!r}: pass Unix seconds")
 
 

@@ -29,6 +29,7 @@ from .models import Logs, Result, SessionInfo
 from .reading_logs import Selection, read_logs_beside
 from .restarting import ensure_shell, restart
 from .running import Order, RunningCommand
+from .shell.script import DIALECTS
 from .streams import Callback, Callbacks, RecordStream
 from .terminal import command_from
 
@@ -81,13 +82,14 @@ class Session(SessionFacts):
             shell, its variables and directory live on, and the result has reason ``"timeout"`` and all output so far.
         :param idle_timeout: the same for seconds without output.
         :param check: raise `CommandFailed` unless it exits with 0.
-        :param env: variables for this command only.
+        :param env: variables for this command only; those that a shell keeps for itself, such as bash's ``UID``, stay as they are.
         :param cwd: a directory for this command only; a relative one is seen from where the shell is now.
         :param stdin: bytes or str to feed it; True leaves its stdin open for ``send_input``; else it is at its end.
         :param on_stdout: called (or awaited) with each piece of text as it comes. ``on_stderr`` likewise.
 
-        Cancelling the caller ends the command; the shell lives on. Raises `Closed` if the session or its shell has ended,
-        and `Invalid` for bad arguments.
+        Cancelling the caller ends the command; the shell lives on. Raises `Invalid` for bad arguments, `Closed` if the session
+        or its shell has ended, `Conflict` if it is another engine's or a terminal, `Busy` at ``Limits.queued_commands``, and
+        `Broken` if it can't be started, or its log can't be written at present.
 
         ::
 
@@ -132,7 +134,7 @@ class Session(SessionFacts):
 
         It runs beside the shell, in a fork that sees the shell's variables, functions and directory and changes none of
         them. With `in_shell` it runs in the shell itself, after those before it. With `detach` it outlives its session, but
-        not its engine. The other arguments are those of `run`.
+        not its engine. The other arguments are those of `run`, and it raises the same.
 
         ::
 
@@ -176,7 +178,7 @@ class Session(SessionFacts):
             text=check_text(text),
             in_shell=check_flag("in_shell", in_shell),
             labels=check_labels(labels) if labels else {},
-            env=check_env(env) if env else {},
+            env=DIALECTS[live.info.shell].taken(check_env(env)) if env else {},
             cwd=check_cwd(cwd, live.shells.working_directory()) if cwd is not None else None,
             stdin=stdin is not False,
             timeout=check_seconds("timeout", timeout),
@@ -246,7 +248,7 @@ class Session(SessionFacts):
         `grace` is in seconds, from the first signal to SIGKILL. Closing a closed session does nothing.
         """
         self._live = self._live or self.archive.live.get(self.id)
-        if self._live is not None:
+        if self._live is not None and self._live.info.state in OPEN_STATES:
             seconds = check_grace(grace, self._live.workshop.limits.kill_grace_seconds)
             with trio.CancelScope(shield=True):  # half closed is no state to be left in
                 await close_session(self._live, seconds)

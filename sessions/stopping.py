@@ -10,9 +10,10 @@ command's mark: what has left the group, or was left behind.
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -24,6 +25,10 @@ from .shell.processes import Memory, Seen
 from .store.records import STDERR
 from .threads import run_in_thread
 
+if TYPE_CHECKING:
+    from psutil import Process
+
+LOGGER: Final = logging.getLogger("sessions")
 INTERRUPT_SECONDS: Final = 0.05
 """Between two interrupts."""
 INTERRUPTS_BEFORE_TERM: Final = 3
@@ -36,6 +41,8 @@ BIRTH_SECONDS: Final = 5.0
 was stopped on the way is continued within two seconds."""
 REPORTER_TURNS: Final = 4
 """Each so many looks, a command is looked at that has left somebody behind, maybe, who holds its stderr."""
+KILL_SECONDS: Final = 10.0
+"""How long a process in uninterruptible sleep is waited for."""
 LOOK_SECONDS: Final = 0.02
 """Between two looks at processes that have been told to end; doubled each time, up to a quarter of a second."""
 
@@ -69,13 +76,24 @@ class Census:
 
 
 async def sweep(census: Census, find: Callable[[list[Seen]], list[Seen]], grace: float) -> None:
-    """End all processes that `find` picks, until it finds none: TERM and CONT, `grace` seconds, KILL."""
+    """End all processes that `find` picks, until it finds none: TERM and CONT, `grace` seconds, KILL.
+
+    Whoever has not gone `KILL_SECONDS` after that sits in the kernel, and is not waited for: it ends when it gets out of there.
+    """
     deadline = trio.current_time() + grace
     pause = LOOK_SECONDS
     told: set[int] = set()
+    given_up_at: dict[Process, float] = {}
     while found := find(await census.take()):
-        if trio.current_time() >= deadline:
-            processes.send(found, signal.SIGKILL)
+        now = trio.current_time()
+        if now >= deadline:
+            waited_for = [seen for seen in found if now < given_up_at.setdefault(seen.process, now + KILL_SECONDS)]
+            if not waited_for:
+                LOGGER.error(
+                    "processes %s have not gone %s s after SIGKILL", [seen.pid for seen in found], KILL_SECONDS
+                )
+                return
+            processes.send(waited_for, signal.SIGKILL)
         else:
             processes.send([seen for seen in found if seen.pid not in told], signal.SIGTERM)
             told.update(seen.pid for seen in found)
@@ -126,9 +144,10 @@ async def stop_in_time(command: RunningCommand, census: Census, grace: float) ->
 
 
 def belonging(command: RunningCommand, seen: Sequence[Seen]) -> list[Seen]:
-    # Once it is finished, its shell's children are another's.
+    # Once it is finished, its shell's children are another's, and so is its leader's number if a process has it.
     shell = command.shell.pid if command.shell and command.in_shell and not command.is_over else None
-    return processes.of_command(seen, command.id, leader=command.leader, shell=shell)
+    leader = None if command.is_over and any(one.pid == command.leader for one in seen) else command.leader
+    return processes.of_command(seen, command.id, leader=leader, shell=shell)
 
 
 async def stop_in_shell(command: RunningCommand, census: Census, grace: float) -> None:

@@ -99,13 +99,9 @@ class RecordStream:
 class MergedStream:
     """Pairs of command and record from many commands at once; see `follow_all`."""
 
-    def __init__(
-        self, commands: Iterable[Command], after: Mapping[str, int] | None, stream: str | None, late: bool
-    ) -> None:
+    def __init__(self, commands: Iterable[Command], after: Mapping[str, int], stream: str | None, late: bool) -> None:
         check_stream(stream)
-        self._after = dict(after or {})
-        for session_id, seq in self._after.items():
-            check_count(f"after[{session_id!r}]", seq, -1)
+        self._after = after
         self._commands: Mapping[str, Command] = {command.id: command for command in commands}
         self._follower = Follower(stream, late)
         self._opened = False
@@ -115,8 +111,12 @@ class MergedStream:
         by_session: dict[tuple[Archive, str], list[CommandInfo]] = {}
         for command in self._commands.values():
             by_session.setdefault((command.archive, command.session_id), []).append(command.info)
-        for (archive, session_id), infos in by_session.items():
-            self._follower.add_commands(archive, session_id, infos, self._after.get(session_id))
+        try:
+            for (archive, session_id), infos in by_session.items():
+                self._follower.add_commands(archive, session_id, infos, self._after.get(session_id))
+        except BaseException:
+            self._follower.close()
+            raise
         return self
 
     async def __aexit__(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, overload
 
+from .arguments import check_positions
 from .command import Command
 from .errors import Invalid
 from .models import Record
@@ -67,11 +68,12 @@ def follow_all(
         chosen = list(commands)
     except TypeError:
         raise Invalid(f"follow_all takes many commands, in a list for example, not {type(commands).__name__}") from None
+    positions = check_positions(after)
     if all(isinstance(command, Command) for command in chosen):
-        return MergedStream(chosen, after, stream, late)
+        return MergedStream(chosen, positions, stream, late)
     from .client.command import RemoteCommand
     from .client.merging import RemoteMergedStream
 
     if all(isinstance(command, RemoteCommand) for command in chosen):
-        return RemoteMergedStream(chosen, after, stream, late)
+        return RemoteMergedStream(chosen, positions, stream, late)
     raise Invalid("follow_all takes commands of engines or commands of clients, and not both: follow them one by one")

@@ -146,9 +146,9 @@ class RootReader:
 
     async def _check_owners(self) -> None:
         # Closed ones too: detached commands may have outlived them, but not their engine.
-        unfinished = retention.kept_by_others(self.archive)
-        for info in self.archive.catalog.list_sessions():
-            if info.id in unfinished:
+        for session_id in retention.kept_by_others(self.archive):
+            info = self.archive.catalog.find_session(session_id)
+            if info is not None:
                 await self.archive.check_owner(info)
 
     def _command(self, info: CommandInfo) -> Command:

@@ -54,7 +54,8 @@ class Keeper:
 
         With `terminal` it is a terminal's: the program gets it as stdin, stdout, stderr and controlling terminal.
 
-        `on_exit` is called with the exit code, 128 + n for signal n. Raises `OSError` if it can't be started.
+        `on_exit` is called with the exit code, 128 + n for signal n. Raises `OSError` if it can't be started. Whoever is
+        cancelled while it is being started gets it all the same.
         """
         channel = self._channel or self._start()
         self._requests += 1
@@ -80,11 +81,15 @@ class Keeper:
                         break
                     except BlockingIOError:  # hundreds of shells are being opened at once
                         await trio.lowlevel.wait_writable(channel)
-            answer = await receive.receive()
+            # Nobody may be cancelled now: the process would run on, and nobody know it. It takes a few ms, or a second if the
+            # keeper was stopped.
+            with trio.CancelScope(shield=True):
+                answer = await receive.receive()
         except (OSError, trio.EndOfChannel, trio.ClosedResourceError) as error:
             raise Broken(f"the keeper process of this engine has gone ({error}): try again") from error
         finally:
             del self._waiting[number]
+            file.unlink(missing_ok=True)  # it holds an environment; the keeper has not come to remove it
         if "error" in answer:
             raise OSError(answer["error"])
         pid: int = answer["pid"]

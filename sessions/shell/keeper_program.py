@@ -28,6 +28,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+KILL_SECONDS = 10.0
 
 
 def main() -> None:
@@ -152,12 +153,14 @@ def send(channel: socket.socket, message: dict[str, object]) -> None:
 def end_everything() -> None:
     """Kill until there is nobody left to kill: who loses its parent becomes a child of this process.
 
-    Who has become another user (by `sudo`, say) can't be killed, and is left.
+    Who has become another user (by `sudo`, say) can't be killed, and is left; likewise who sits in the kernel, and nobody has
+    ended for `KILL_SECONDS`.
     """
     children = f"/proc/self/task/{os.getpid()}/children"
     killed = True
+    given_up_at = time.monotonic() + KILL_SECONDS
     with contextlib.suppress(ChildProcessError):
-        while killed:
+        while killed and time.monotonic() < given_up_at:
             killed = False
             with open(children) as file:
                 for pid in file.read().split():
@@ -165,7 +168,7 @@ def end_everything() -> None:
                         os.kill(int(pid), signal.SIGKILL)
                         killed = True
             while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+                given_up_at = time.monotonic() + KILL_SECONDS
             time.sleep(0.001)
 
 

@@ -38,16 +38,16 @@ class Seen:
 
 
 def snapshot() -> list[Seen]:
-    """All living processes that this user may look at. Reads ``/proc``: call it in a thread."""
+    """All living processes that this user may look at, or end. Reads ``/proc``: call it in a thread."""
     import psutil
 
     found = []
-    for process in psutil.process_iter():
+    for pid in psutil.pids():  # `process_iter` remembers who had a number, and leaves out who has it now
         try:
+            process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            environment = process.environ()
-            pid = process.pid
+            environment = environment_of(process)
             found.append(
                 Seen(
                     process,
@@ -65,6 +65,17 @@ def snapshot() -> list[Seen]:
             if error.errno in NONE_LEFT:
                 raise  # else it would seem that nobody is there
     return found
+
+
+def environment_of(process: Process) -> Mapping[str, str]:
+    """Nothing for one of ours that hides it, as ssh-agent does, and whatever its user may execute but not read."""
+    import psutil
+
+    try:
+        return process.environ()
+    except psutil.AccessDenied:
+        os.kill(process.pid, 0)  # who has become another user can't be ended, so must not be waited for
+        return {}
 
 
 def with_descendants(processes: Iterable[Seen], chosen: Callable[[Seen], bool]) -> list[Seen]:

@@ -34,11 +34,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import attrs
 
-ShellName: TypeAlias = Literal["bash", "sh", "zsh"]
+from .kept_variables import BASH_KEEPS, ZSH_KEEPS
+
 REPORT: Final = re.compile(r"([robsed]) (\d{1,10}) (\d{1,10})")
 
 
@@ -62,6 +63,12 @@ class Dialect:
     """True if it reports 0 for a loop of its own that was interrupted."""
     holds_by: str | None
     """The descriptor by which a reporter holds its command's stderr open, as a redirection begins; None where it doesn't."""
+    keeps: frozenset[str]
+    """Variables that it takes from nobody's environment: to set them fails, or does something else."""
+
+    def taken(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Of an environment, what it takes."""
+        return {name: value for name, value in env.items() if name not in self.keeps}
 
 
 BASH: Final = Dialect(
@@ -74,17 +81,19 @@ BASH: Final = Dialect(
     resends_report=False,
     hides_interrupt=False,
     holds_by="{__sessions_held}",  # one of its own above 9: DEBUG traps write to stdout, ``set -x`` to stderr
+    keeps=BASH_KEEPS,
 )
 SH: Final = Dialect(
     name="sh",
     argv=("sh", "-i"),
-    setup="PS1= PS2=; unset MAILCHECK; set +m",
+    setup="PS1= PS2=; unset MAILCHECK HISTFILE; set +m",
     word="\\command",
     reports_by_file=False,
     own_group=False,
     resends_report=True,
     hides_interrupt=False,
     holds_by="",  # stdout, to which nothing is written
+    keeps=frozenset(),
 )
 ZSH: Final = Dialect(
     name="zsh",
@@ -97,6 +106,7 @@ ZSH: Final = Dialect(
     resends_report=False,
     hides_interrupt=True,
     holds_by=None,  # it runs the command in its foreground, and could not let go
+    keeps=ZSH_KEEPS,
 )
 DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (BASH, SH, ZSH)}
 
@@ -243,29 +253,39 @@ class Writer:
         steps = [f"{word} export 'SESSIONS_COMMAND_ID={request.id}'"]
         for step in self._preparation(request):
             steps.append(f"{step} >/dev/null 2>&1 || {{ {step} >/dev/null 2>{path}e; {word} exit 1; }}")
-        if status:
-            steps.append(f"{self._report} - - {status}")
-        source = f"{word} . {path} >{path}o 2>{path}e"
-        if self.dialect.holds_by:
-            source += f" {self.dialect.holds_by}>&-"
-        steps.append(f"{{ {tell} o 0 {to}; {source}; }} <{path}i" if request.stdin else f"{source} </dev/null")
-        job = "\n".join(steps)
+        keep = [f"{self._report} - - {status}"] if status else []
+        source, logged = f"{word} . {path}", f"2>{path}e >{path}o"  # stderr first: dash holds that by its stdout
         if self.dialect.name == "zsh":
             # zsh hangs on `wait` in such a fork, so there the command is a foreground subshell of the reporter.
-            keep = "__sessions_flags=$-; [[ -o errreturn ]] && __sessions_flags+=@; unsetopt errexit errreturn"
+            save = "__sessions_flags=$-; [[ -o errreturn ]] && __sessions_flags+=@; unsetopt errexit errreturn"
             begin = (
                 "case $__sessions_flags in *e*) setopt errexit ;; esac;"
                 " case $__sessions_flags in *@) setopt errreturn ;; esac; unset __sessions_flags"
             )
             pid = f"{word} zmodload zsh/system; {tell} s ${{sysparams[pid]}} {to}"
-            return f"{{ {keep}; (\n{begin}\n{pid}\n{job}\n) 0>{path}e\n{tell} e $? {to}\n}} &\n"
-        # A fork of bash gives up aliases along with its interactivity.
+            source += f" {logged}"
+            steps += [*keep, f"{{ {tell} o 0 {to}; {source}; }} <{path}i" if request.stdin else f"{source} </dev/null"]
+            job = "\n".join(steps)
+            return f"{{ {save}; (\n{begin}\n{pid}\n{job}\n) 0>{path}e\n{tell} e $? {to}\n}} &\n"
+        # A fork of bash gives up aliases along with its interactivity, and learns of its own group only by `set -m`: before, a
+        # user's `kill %1` would be for the whole command.
         monitor = "\\builtin set -m\n" if self.dialect.own_group else ""
-        quiet = "\\builtin set +m; \\builtin shopt -s expand_aliases\n" if self.dialect.own_group else ""
+        if self.dialect.own_group:
+            steps.insert(0, f"{monitor}\\builtin set +m; \\builtin shopt -s expand_aliases")
+        if request.stdin:
+            steps.append(f"{tell} o 0 {to}")
+        if self.dialect.holds_by:
+            source += f" {self.dialect.holds_by}>&-"
+        # What a trap for EXIT writes belongs to the log, so that is where its streams go for good. Who traces would see us
+        # there, so for them it is only while the text is sourced.
+        traced = "; ".join([*keep, f"{source} {logged}", f"{word} exit"])
+        steps += [f"case $- in *[xvTE]*) {traced} ;; esac", *keep]
+        stdin = f"<{path}i" if request.stdin else "</dev/null"
+        job = "\n".join(["{", *steps, "} >/dev/null 2>/dev/null", source])
         # What bash's `builtin exec` redirects is as before when it is done.
         exec_ = "\\builtin unset -f exec; \\exec" if self.dialect.own_group else f"{word} exec"
         return (
-            f"{monitor}{{\n{monitor}{{\n{quiet}{job}\n}} &\n"
+            f"{monitor}{{\n{monitor}{{\n{job}\n}} {stdin} {logged} &\n"
             # In this order: a command that stops its reporter must not have it hold on.
             f'{exec_} {self.dialect.holds_by}>&-\n{tell} s "$!" {to}\n'
             f'{word} wait "$!" && {tell} e 0 {to} || {tell} e "$?" {to}\n'

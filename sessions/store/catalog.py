@@ -138,6 +138,24 @@ class Catalog:
         rows = self._db.execute(f"SELECT * FROM sessions{where} ORDER BY created_at, id", values)
         return [session_of(row) for row in rows]
 
+    def open_sessions(self, labels: Mapping[str, str] | None = None) -> list[SessionInfo]:
+        """Those that are not closed or lost, oldest first: by an index, without a look at all the others."""
+        where, values = conditions({}, labels)
+        where += f"{' AND' if where else ' WHERE'} state IN ('open', 'stalled', 'ended')"
+        return [
+            session_of(row)
+            for row in self._db.execute(f"SELECT * FROM sessions{where} ORDER BY created_at, id", values)
+        ]
+
+    def count_ended_sessions(self) -> dict[SessionState, int]:
+        """By state those that `open_sessions` leaves out. Looks at all, so call it in a thread; it uses a connection of its own."""
+        with contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection:
+            return dict(
+                connection.execute(
+                    "SELECT state, count(*) FROM sessions WHERE state NOT IN ('open', 'stalled', 'ended') GROUP BY state"
+                ).fetchall()
+            )
+
     def delete_session(self, session_id: str) -> None:
         """Forget a session and its commands. The events stay: who watches shall see that it was closed."""
         self._db.execute("BEGIN IMMEDIATE")

@@ -43,10 +43,15 @@ def claim(root: Path, engine_id: str, run_directory: Path) -> Owner:
     path = directory / engine_id
     hidden = directory / f".{engine_id}"
     descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    os.write(descriptor, json.dumps({"pid": os.getpid(), "run_directory": str(run_directory)}).encode())
-    # Only now can others see it, and it is locked already.
-    os.rename(hidden, path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, json.dumps({"pid": os.getpid(), "run_directory": str(run_directory)}).encode())
+        # Only now can others see it, and it is locked already.
+        os.rename(hidden, path)
+    except OSError:
+        hidden.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
     return Owner(engine_id, run_directory, path, descriptor)
 
 

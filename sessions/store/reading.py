@@ -10,7 +10,19 @@ from typing import Final
 from ..errors import Expired
 from ..ids import command_id
 from ..models import InterleavedLogs, Logs, Record
-from .records import GIVEN_UP, KIND_OF, KIND_OFFSET, RECORD_BYTES, STDOUT, STREAM_OF, Span, to_ns, to_seconds, unpack
+from .records import (
+    GIVEN_UP,
+    KIND_OF,
+    KIND_OFFSET,
+    RECORD_BYTES,
+    STDOUT,
+    STREAM_OF,
+    Span,
+    is_among,
+    to_ns,
+    to_seconds,
+    unpack,
+)
 
 BLOCK_RECORDS: Final = 2048
 """How much of an index is read at a time: 48 KiB."""
@@ -91,14 +103,16 @@ class TranscriptReader:
                     return span.end, back != seq - 1
         return 0, seq > 0
 
-    def spans_backwards(self, start: int, stop: int) -> Iterator[Span]:
-        """The same, the last one first."""
+    def spans_backwards(self, start: int, stop: int, owner: tuple[int, int] | None = None) -> Iterator[Span]:
+        """The same, the last one first. Blocks without a record of `owner`, a command's number and a kind, may be left out."""
         while stop > start:
             middle = max(start, stop - BLOCK_RECORDS)
             # What damaged records lost is told with the record after them: never cut in between.
             while middle > start and self._end_before(middle, self.count()[1])[1]:
                 middle -= 1
-            yield from reversed(list(self.spans(middle, stop)))
+            piece = os.pread(self._index, (stop - middle) * RECORD_BYTES, middle * RECORD_BYTES) if owner else b""
+            if owner is None or is_among(owner, piece):
+                yield from reversed(list(self.spans(middle, stop)))
             stop = middle
 
     def is_given_up(self, seq: int) -> bool:

@@ -36,6 +36,8 @@ from ..models import StreamName
 RECORD_BYTES: Final = 24
 BODY: Final = struct.Struct("<QQIBB")
 LAYOUT: Final = struct.Struct("<QQIBBH")
+OWNER: Final = struct.Struct("<16xIB3x")
+"""Number and kind alone."""
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -127,6 +129,12 @@ def unpack(index: bytes, seq: int, begin: int, size: int, damaged: bool = False)
             yield Span(seq, time_ns, end, end, number, kind, value)
             last_end, damaged = end, False
         seq += 1
+
+
+def is_among(owner: tuple[int, int], index: bytes) -> bool:
+    """Whether a piece of an index has a record with this number and kind, in a fraction of the time that `unpack` takes."""
+    # Most logs have little of one stream: then the kinds alone tell.
+    return owner[1] in index[KIND_OFFSET::RECORD_BYTES] and owner in OWNER.iter_unpack(index)
 
 
 def to_seconds(time_ns: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import pickle
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,8 @@ def test_facts_and_results(host: blocking.Host, shell: blocking.Session) -> None
     assert isinstance(result, sessions.Result)
     assert isinstance(result.command, blocking.Command)
     assert result.command.logs().stdout == b"kept /usr\n"
+    sent = pickle.loads(pickle.dumps(result))  # to another process
+    assert (sent.stdout, sent.exit_code, sent.command) == (result.stdout, 3, result.command)
     assert host.get_command(result.command.id).exit_code == 3
     assert host.get_session("test").id == shell.id
     assert [command.id for command in host.list_commands(session=shell, limit=1)] == [result.command.id]

@@ -45,13 +45,13 @@ BAD_SURROUNDINGS: list[tuple[str, object, tuple[str, ...]]] = [
     ("env", {"A\n": "x"}, (r"'A\n'",)), ("env", {5: "x"}, ("5",)), ("env", {"A": 1}, ("A is int", "convert")),
     ("env", {"A": "a\0b"}, ("A ", "NUL", "remove it")), ("env", ["A"], ("list",)),
     ("labels", {"a": 1}, ("'a': 1", "str")), ("labels", {1: "a"}, ("1: 'a'", "str")), ("labels", {"": "a"}, ("empty",)),
-    ("labels", 5, ("int",)),
+    ("labels", {"a": "\0"}, ("NUL", "remove it")), ("labels", {"a\0b": "c"}, ("NUL", "remove it")), ("labels", 5, ("int",)),
 ]
 BAD_TIMES = [0, -1, NAN, -INFINITY, "5", True]
-UNKNOWN = ["nobody", "", "0000000000", "nobody-1", "0000000000-1", "a/b", 5, None]
+UNKNOWN = ["nobody", "", "0000000000", "nobody-1", "0000000000-1", "a/b", "\udc80", 5, None]
 BAD_PARTS: list[tuple[str, object]] = [
     ("tail", -1), ("tail", 1.5), ("tail", "5"), ("start", -1), ("stop", -1), ("stop", 1.5), ("since", NAN), ("since", "now"),
-    ("until", INFINITY), ("after", "x"), ("after", 1.5),
+    ("until", INFINITY), ("until", 10**400), ("after", "x"), ("after", 1.5),
 ]
 BAD_SIGNALS = ["NOPE", "", "SIG", "TERM\0", 0, -1, 999, 1.5, None, True]
 
@@ -102,14 +102,17 @@ def finding(things: Things) -> Iterator[Case]:
     for state in ("bogus", "open", 5):
         yield f"list_commands {state!r}", Invalid, engine.list_commands, (), {"state": state}, (repr(state), "'running'")
     yield "list_sessions", Invalid, engine.list_sessions, (), {"state": "bogus"}, ("'bogus'", "'open'")
-    yield "list_commands of nobody", NotFound, engine.list_commands, (), {"session": "nobody"}, ("'nobody'",)
+    for unknown in ("nobody", "\udc80"):
+        yield f"list_commands of {unknown!r}", NotFound, engine.list_commands, (), {"session": unknown}, (repr(unknown),)
     for limit in (-1, 1.5, "5", True):
         yield f"limit {limit!r}", Invalid, engine.list_commands, (), {"limit": limit}, (f"limit={limit!r}", "pass")
+    for name, verb, option in (("list_commands", engine.list_commands, "limit"), ("watch", engine.watch, "after")):
+        yield f"{name} 10**30", Invalid, verb, (), {option: 10**30}, (option, "below 2**63")  # type: ignore[misc]
     for after in (-1, "x", 1.5, True):
         yield f"watch {after!r}", Invalid, engine.watch, (), {"after": after}, (f"after={after!r}", "pass")  # type: ignore[misc]
     yield "prune nothing", Invalid, engine.prune, (), {}, ("older_than", "keep_bytes", "pass")
     for option in ("older_than", "keep_bytes"):
-        for value in (-1, NAN, INFINITY, "5", True):
+        for value in (10**400, -1, NAN, INFINITY, "5", True):
             yield f"{option} {value!r}", Invalid, engine.prune, (), {option: value}, (f"{option}={value!r}", "pass")
 
 
@@ -127,6 +130,9 @@ def reading(things: Things) -> Iterator[Case]:
             yield f"{name} follow {callback}", Invalid, follow, (), {callback: 5}, (callback, "5")
     yield "follow_all", Invalid, sessions.follow_all, (things.finished,), {}, ("list", "not Command")  # type: ignore[call-overload,misc]
     yield "follow_all", Invalid, sessions.follow_all, ([things.finished],), {"stream": "both"}, ("'both'", "leave it out")  # type: ignore[misc]
+    for positions in (3, [(things.session.id, 3)], {things.finished.id: 3}, {"test": 3}, {3: 3}, {things.session.id: -2}):
+        told = ("after", "pass")
+        yield f"follow_all {positions!r}", Invalid, sessions.follow_all, ([things.finished],), {"after": positions}, told  # type: ignore[misc]
     for size in (0, -1, "5", 1.5, True):
         yield f"excerpt {size!r}", Invalid, things.finished.excerpt, (size,), {}, (f"max_bytes={size!r}", "pass")
 
@@ -143,7 +149,8 @@ def acting(things: Things) -> Iterator[Case]:
     yield "no stdin to close", Conflict, command.close_input, (), {}, (command.id, "no stdin", "stdin=True")
     for timeout in (0, -1, NAN, "5"):
         yield f"wait_for {timeout!r}", Invalid, command.wait_for, ("x",), {"timeout": timeout}, (f"timeout={timeout!r}", "pass")
-    yield "pattern", Invalid, command.wait_for, ("(",), {"timeout": 1}, ("'('",)
+    for pattern in ("(", "a{99999999999}", "\udc80"):
+        yield f"pattern {pattern!r}", Invalid, command.wait_for, (pattern,), {"timeout": 1}, (repr(pattern), "no regular expression")
     yield "wait_for stream", Invalid, command.wait_for, ("x",), {"stream": "both"}, ("'both'", "leave it out")
 # fmt: on
 

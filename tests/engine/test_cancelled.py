@@ -1,4 +1,4 @@
-"""Cancelling what an engine's block runs in: the block ends, and nothing is left of the engine."""
+"""Cancelling what an engine's block runs in, or one call: nothing is left of what has no handle."""
 
 from __future__ import annotations
 
@@ -57,3 +57,41 @@ async def test_what_the_block_raises_comes_out_as_it_is(root: Path) -> None:
             session = await engine.create_session()
             await session.run("exit 3", check=True)
     assert caught.value.result.exit_code == 3
+
+
+async def test_a_session_whose_creation_was_cancelled_is_told_of_as_closed(engine: sessions.Engine) -> None:
+    catalog = engine.archive.catalog
+    with trio.CancelScope() as scope:
+        catalog.listeners.add(scope.cancel)  # when it is in the catalog, but has no shell yet
+        await engine.create_session("never")
+    catalog.listeners.discard(scope.cancel)
+    assert scope.cancelled_caught
+    assert await engine.list_sessions() == []
+    assert [event.type for event in catalog.events_after(0)] == ["session_created", "session_closed"]
+
+
+async def test_a_terminal_whose_program_has_started_has_a_handle(engine: sessions.Engine) -> None:
+    def cancel() -> None:
+        if engine.archive.catalog.list_commands():
+            scope.cancel()
+
+    with trio.CancelScope() as scope:
+        engine.archive.catalog.listeners.add(cancel)
+        terminal = await engine.create_terminal("sleep 600")
+        assert terminal.state == "running"
+    assert not scope.cancelled_caught
+
+
+async def test_close_of_a_closed_session_can_be_cancelled(session: sessions.Session) -> None:
+    await session.close()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await session.close()
+    assert scope.cancelled_caught
+
+
+async def test_close_is_finished_although_it_is_cancelled(session: sessions.Session) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await session.close()
+    assert session.state == "closed"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import errno
+import pickle
 import re
 import signal
 from collections.abc import Awaitable, Callable
@@ -113,6 +116,24 @@ async def test_a_failed_check_carries_the_result_and_shows_the_end(session: sess
     assert len(str(caught.value)) < 5000
 
 
+async def test_errors_and_results_reach_other_processes(session: sessions.Session, tmp_path: Path) -> None:
+    """As a pool of processes sends them: pickled. What belongs to this process stays behind, the facts come along."""
+    with pytest.raises(sessions.CommandFailed) as caught:
+        await session.run("echo out; echo err >&2; exit 7", check=True)
+    sent = pickle.loads(pickle.dumps(caught.value))
+    assert str(sent) == str(caught.value)
+    assert (sent.result.exit_code, sent.result.stdout, sent.result.stderr) == (7, "out\n", "err\n")
+    assert sent.result.logs == caught.value.result.logs
+    assert sent.result.command == caught.value.result.command
+    assert sent.result.command.text == "echo out; echo err >&2; exit 7"
+    assert copy.copy(caught.value).result is caught.value.result
+    assert copy.deepcopy(caught.value.result).command is caught.value.result.command
+    with pytest.raises(Invalid) as refused:
+        await session.restart()
+        await session.run("true", cwd=tmp_path / "nowhere")
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+
+
 async def test_waiting_in_vain_names_the_command_and_does_not_stop_it(session: sessions.Session) -> None:
     command = await session.run_async("echo hello; exec sleep 600")
     with pytest.raises(sessions.TimedOut, match=rf"{command.id}.*b'bye'.*kill\(\) it or wait longer"):
@@ -156,6 +177,26 @@ async def test_a_root_that_can_not_be_used(tmp_path: Path, value: object) -> Non
         async with sessions.open_engine(root):
             pass
     assert open_descriptors() == descriptors
+
+
+@pytest.mark.parametrize(
+    "what", ["sessions.opening.make_run_directory", "sessions.opening.claim", "os.rename", "sessions.opening.Poller"]
+)
+async def test_an_engine_that_can_not_be_opened_leaves_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, "none left")
+
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with sessions.open_engine(root):
+        pass
+    descriptors = open_descriptors()
+    monkeypatch.setattr(what, none_left)
+    with pytest.raises(sessions.Broken, match="none left") as kept:
+        await sessions.open_engine(root).__aenter__()
+    assert open_descriptors() == descriptors, kept
+    assert [*(root / "engines").iterdir(), *(tmp_path / "sessions").iterdir()] == []
 
 
 @pytest.mark.parametrize("limits", [{"log_bytes": 1000}, {"kill_grace_seconds": -1}, {"sessions": True}])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from conftest import joined, read_all
+from conftest import joined, open_descriptors, read_all
 
 import sessions
 
@@ -149,6 +149,20 @@ async def test_following_from_another_engine_on_the_same_root(engine: sessions.E
                     await command.send_input("next\n")
             assert number == 3
             assert (await seen.wait()).exit_code == 4
+
+
+async def test_one_whose_log_has_gone_leaves_no_other_open(engine: sessions.Engine) -> None:
+    commands = []
+    for name in ("kept", "gone"):
+        async with engine.open_session(name) as session:
+            commands.append((await session.run("echo on")).command)
+    chosen = [await engine.get_command(command.id) for command in commands]
+    await engine.delete_session("gone")
+    before = open_descriptors()
+    with pytest.raises(sessions.Expired):
+        async with sessions.follow_all(chosen):
+            pass
+    assert open_descriptors() == before
 
 
 async def test_cancelling_ends_all_followers_at_once(engine: sessions.Engine) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,52 @@ async def test_who_waits_for_a_keeper_that_is_busy_is_told_that_it_was_killed(
             poller.serve()  # before trio itself has looked at the socket
     assert len(refused) == REQUESTS
     poller.close()
+
+
+@pytest.fixture
+async def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Keeper]:
+    """A keeper that was stopped, and is not continued."""
+    poller = Poller()
+    keeper = Keeper(poller, tmp_path)
+    monkeypatch.setattr(keeper, "proceed", lambda: None)
+    keeper._start()
+    assert keeper.pid is not None
+    os.kill(keeper.pid, signal.SIGSTOP)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(poller.run)
+        yield keeper
+        nursery.cancel_scope.cancel()
+    await keeper.close()
+    poller.close()
+
+
+async def test_who_is_cancelled_while_a_program_is_started_gets_to_know_it(stopped: Keeper, tmp_path: Path) -> None:
+    """It would run on, and nobody would end it."""
+    pids: list[int] = []
+    scope = trio.CancelScope()
+
+    async def spawn() -> None:
+        with scope:
+            pids.append(await stopped.spawn(["sleep", "600"], os.environ, "/", 0, lambda _: None))
+
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spawn)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            assert stopped.pid is not None
+            os.kill(stopped.pid, signal.SIGCONT)
+    assert [os.path.exists(f"/proc/{pid}") for pid in pids] == [True]
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_who_is_cancelled_before_leaves_no_file(stopped: Keeper, tmp_path: Path) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await stopped.spawn(["true"], os.environ, "/", 0, lambda _: None)
+    assert scope.cancelled_caught
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_keeper_that_can_not_fork_keeps_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,21 @@ import random
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from large_logs import bytes_read
 
 import sessions
+from sessions import reading_logs
+from sessions.store import reading
+from sessions.store.records import RECORD_BYTES, STDERR, STDOUT, Span, unpack
+from sessions.store.transcript import Transcript
+from sessions.threads import run_in_thread
 
 # Writes pieces of odd sizes to both streams in turn, each by itself.
 TALKER = r"""
@@ -258,6 +265,49 @@ async def test_a_part_of_a_large_log_is_read_without_reading_the_rest(session: s
     before = bytes_read()
     assert len(str(await command.excerpt(max_bytes=10_000))) < 10_300
     assert bytes_read() - before < allowed
+
+
+async def test_what_takes_long_is_read_beside_the_event_loop(
+    session: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few bytes can be many records. What is small is read at once: a thread costs more."""
+    in_threads = []
+
+    async def note(*arguments: Any) -> Any:
+        in_threads.append(arguments)
+        return await run_in_thread(*arguments)
+
+    monkeypatch.setattr(reading_logs, "run_in_thread", note)
+    command = (await session.run("echo out; echo err >&2")).command
+    verbs = (command.logs, partial(command.logs, tail=1), command.excerpt, partial(command.excerpt, 3), session.logs)
+    found = [await verb() for verb in verbs]
+    assert not in_threads
+    monkeypatch.setattr(reading_logs, "LARGE_RECORDS", 4)
+    assert [await verb() for verb in verbs] == found
+    assert len(in_threads) == len(verbs)
+
+
+def test_what_stands_before_a_record_is_found_without_reading_all_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcript = Transcript("0000000000", tmp_path)
+    transcript.append(1, STDERR, b"1")
+    transcript.append(2, STDERR, b"2")
+    for _ in range(4 * reading.BLOCK_RECORDS):
+        transcript.append(1, STDOUT, b"x")
+    transcript.append(2, STDERR, b"3")
+    unpacked = []
+
+    def note(index: bytes, *rest: Any) -> Iterator[Span]:
+        unpacked.append(len(index) // RECORD_BYTES)
+        return unpack(index, *rest)
+
+    monkeypatch.setattr(reading, "unpack", note)
+    spans = transcript.reader.spans_backwards(0, transcript.records, (2, STDERR))
+    assert [span.seq for span in spans if (span.number, span.kind) == (2, STDERR)] == [transcript.records - 1, 1]
+    assert sum(unpacked) < 3 * reading.BLOCK_RECORDS
+    assert [span.seq for span in transcript.reader.spans_backwards(0, 9)] == list(reversed(range(9)))
+    transcript.close()
 
 
 # Bad questions

@@ -15,6 +15,9 @@ from killed_program import killed_program
 from large_logs import MEBIBYTE, disk_bytes, numbers, pour, transcript
 
 import sessions
+from sessions.cli.reading import RootReader
+from sessions.store import catalog
+from sessions.store.catalog import session_of
 
 LITTLE_BYTES = 64 << 10
 """Less than any of the outputs here."""
@@ -107,6 +110,33 @@ async def test_many_short_engines_beside_a_long_one_leave_no_large_write_ahead_l
             sizes.append(os.stat(root / "catalog.sqlite3-wal").st_size)
     assert sizes[0] > 1 << 16
     assert sizes[-1] < 3 * sizes[0]
+
+
+async def test_to_find_what_is_open_nothing_that_has_ended_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be very many."""
+    read: list[str] = []
+
+    def note(row: sqlite3.Row) -> sessions.SessionInfo:
+        read.append(row["state"])
+        return session_of(row)
+
+    async with sessions.open_engine(root) as engine:
+        async with engine.open_session(labels={"a": "b"}) as ended:
+            await ended.run("true")
+        session = await engine.create_session("test", labels={"a": "b"})
+        await (await session.run_async("echo on; sleep 60")).wait_for("on")
+        monkeypatch.setattr(catalog, "session_of", note)
+        assert [one.id for one in await engine.list_sessions(state="open", labels={"a": "b"})] == [session.id]
+        assert await engine.list_sessions(state="open", labels={"a": "c"}) == []
+        assert len(await engine.list_commands(limit=1)) == 1
+        await engine.prune(keep_bytes=MEBIBYTE)
+        with RootReader(root) as reader:
+            assert len(await reader.list_commands(state="running")) == 1
+        assert read
+        async with sessions.open_engine(root):
+            pass
+        assert set(read) == {"open"}
+        assert {one.state for one in await engine.list_sessions()} == set(read) == {"open", "closed"}
 
 
 # A disk that is full, a database that is locked

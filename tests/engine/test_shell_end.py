@@ -189,6 +189,28 @@ async def test_restart_spares_a_background_command_that_has_only_just_begun(sess
         assert (beside.exit_code, beside.reason) == (4, "exit")
 
 
+@pytest.mark.parametrize("verb", ["kill", "open"])
+async def test_a_restart_that_a_close_overtakes_says_that_it_is_closed(
+    engine: sessions.Engine, session: sessions.Session, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    live = engine.archive.live[session.id]
+    ends_or_opens = getattr(live.shells, verb)
+
+    async def closing() -> None:
+        monkeypatch.undo()
+        nursery.start_soon(session.close)
+        while not live.closing:
+            await trio.lowlevel.checkpoint()
+        await ends_or_opens()
+
+    monkeypatch.setattr(live.shells, verb, closing)
+    with trio.fail_after(AT_ONCE_SECONDS):
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(sessions.Closed, match=session.id):
+                await session.restart()
+    assert session.state == "closed"
+
+
 async def test_a_session_that_restarts_by_itself_says_so(engine: sessions.Engine) -> None:
     session = await engine.create_session(restart=True)
     assert not (await session.run("A=1")).restarted
@@ -242,6 +264,31 @@ async def test_a_busy_shell_killed_from_outside(session: sessions.Session) -> No
 async def test_the_exit_trap_is_run_and_logged(session: sessions.Session) -> None:
     result = await session.run("trap 'echo goodbye' EXIT; echo hello; exit 3")
     assert (result.stdout, result.exit_code) == ("hello\ngoodbye\n", 3)
+
+
+@pytest.mark.parametrize("shell", SHELLS[:2])  # zsh forgets such a trap where the file that set it ends
+@pytest.mark.parametrize(
+    ("text", "exit_code"), [("exit 3", 3), ("(exit 4)", 4), ("return 5", 5), ("set -e; (exit 6)", 6)]
+)
+async def test_the_exit_trap_of_a_background_command_is_logged_however_it_ends(
+    engine: sessions.Engine, shell: str, text: str, exit_code: int
+) -> None:
+    session = await engine.create_session(shell=shell)
+    for stdin in (False, "given"):
+        script = f"trap 'cat; echo goodbye; echo left >&2' EXIT; echo hello; {text}"
+        command = await (await session.run_async(script, stdin=stdin)).wait()
+        logs = await command.logs()
+        assert (command.exit_code, command.reason) == (exit_code, "exit")
+        assert (logs.stdout.decode(), logs.stderr) == (f"hello\n{stdin or ''}goodbye\n", b"left\n")
+
+
+@pytest.mark.parametrize("shell", SHELLS[:2])
+async def test_a_trace_shows_nothing_but_the_text_of_a_background_command(engine: sessions.Engine, shell: str) -> None:
+    session = await engine.create_session(shell=shell)
+    await session.run("set -xv 2>/dev/null")
+    command = await (await session.run_async("echo traced\n", stdin=True)).wait()
+    stderr = (await command.logs()).stderr.decode()
+    assert [line.lstrip("+ ") for line in stderr.splitlines()] == ["echo traced"] * 2
 
 
 async def test_an_ended_session_can_be_closed_and_its_name_taken_again(engine: sessions.Engine) -> None:

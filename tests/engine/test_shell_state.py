@@ -315,3 +315,11 @@ async def test_jobs_and_wait_of_the_user_know_nothing_of_commands_beside_the_she
         await session.run("kill $!; wait $!")
         assert (await session.run("wait; echo waited")).output == "waited\n"
     assert [command.state for command in before + after] == ["running"] * 6
+
+
+async def test_a_job_of_a_command_beside_the_shell_is_killed_by_its_number_alone(session: sessions.Session) -> None:
+    text = "sleep 60 & sleep 60 | cat & kill %1; wait %1; echo $?; kill -STOP %2; kill -KILL %2; wait %2; echo $?"
+    for in_shell in (True, False):
+        command = await (await session.run_async(text, in_shell=in_shell, timeout=30)).wait()
+        assert (command.exit_code, command.reason) == (0, "exit")
+        assert (await command.logs()).stdout.split() == [b"143", b"137"]

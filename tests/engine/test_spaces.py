@@ -53,19 +53,28 @@ async def test_a_space_without_a_home_is_none(spaces: Spaces) -> None:
     assert (await spaces.create("door", "two", name="name")).state == "started"
 
 
-async def test_process_numbers_are_never_used_again(engine: sessions.Engine, space: Space) -> None:
+async def test_process_numbers_are_never_used_again(engine: sessions.Engine, spaces: Spaces, space: Space) -> None:
     first, command = await space.start_process("echo $WHO; exit 3")
     second, _ = await space.start_process("echo two")
-    assert (first, second) == (1, 2)
+    assert (first, second, spaces.next_number(space)) == (1, 2, 3)
     assert await space.process(1) is command
     await command.wait()
     assert ((await command.logs()).stdout, command.exit_code) == (b"me\n", 3)
     with pytest.raises(sessions.NotFound):
-        await space.process(3)
+        await space.process(4)
     async with open_spaces(engine) as again:  # as after a restart of the server
         later = again.get("door", "one")
         assert (await later.process(1)).id == command.id
-        assert (await later.start_process("true"))[0] == 3
+        assert (await later.start_process("true"))[0] == 4
+
+
+async def test_what_no_name_can_be_is_refused(spaces: Spaces) -> None:
+    for wrong in ({"name": "\ud800"}, {"labels": {"a": "\ud800"}}):
+        with pytest.raises(sessions.Invalid, match="surrogate"):
+            await spaces.create("door", "one", **wrong)
+    with pytest.raises(sessions.Invalid, match="surrogate"):
+        spaces.list("door", {"a": "\ud800"})
+    assert not (Path(spaces.engine.root) / "spaces").exists()
 
 
 async def test_many_processes_are_not_all_kept_in_mind(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:

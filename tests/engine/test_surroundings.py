@@ -61,6 +61,18 @@ async def test_variables_that_shells_take_for_settings_are_kept(
         assert (await session.run("echo $ENV")).stdout == f"{expected}\n"
 
 
+async def test_what_its_user_has_typed_is_not_in_a_shells_history(
+    engine: sessions.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interactive bash reads it before its first line of input."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("HISTFILE", raising=False)
+    (tmp_path / ".bash_history").write_text("login --password hunter2\n")
+    session = await engine.create_session()
+    result = await session.run('set -o history\nhistory; echo "${HISTFILE-unset}"')
+    assert (result.exit_code, "hunter2" in result.output, result.stdout[-6:]) == (0, False, "unset\n")
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 async def test_a_path_without_the_shell_itself(engine: sessions.Engine, tmp_path: Path, shell: str) -> None:
     """Whoever wants only a few programs to be found still gets a shell; one of that name on the path is taken."""
@@ -95,3 +107,33 @@ async def test_a_relative_path_begins_where_the_shell_does(
         monkeypatch.chdir(there if directory is here else here)
         session = await engine.create_session(shell=shell, cwd=directory, env={"PATH": "own"})
         assert (await session.run("echo $MINE")).stdout == expected
+
+
+KEPT = {
+    "bash": r"declare -p | sed -nE 's/^declare -[a-zA-Z]*r[a-zA-Z]* (\w+)=.*/\1/p'",
+    "sh": "for name in UID EUID PPID LINENO; do (export $name=1) 2>/dev/null || echo $name; done",
+    "zsh": """
+        zmodload zsh/parameter zsh/terminfo zsh/termcap zsh/zleparameter zsh/sched zsh/system
+        for name kind in ${(kv)parameters}; do
+            case $kind in *readonly*|array*|association*) print -r -- $name ;; esac
+        done
+        print UID EUID GID EGID USERNAME  # it would become somebody else's process
+    """,
+}
+"""Prints, in a fresh shell, the names of what can't be set to a text."""
+
+
+@pytest.mark.parametrize("in_shell", [True, False])
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_variables_that_a_shell_keeps_for_itself(engine: sessions.Engine, shell: str, in_shell: bool) -> None:
+    """They may well be in an environment that is passed on as a whole."""
+    session = await engine.create_session(shell=shell)
+    names = [name for name in (await session.run(KEPT[shell])).stdout.split() if name.isidentifier()]
+    assert ("PPID" in names) == (shell != "sh")
+    text = 'echo "$PPID $PATH $(id -u) $MINE."'
+    before = (await session.run(text)).stdout
+    command = await session.run_async(text, env={**dict.fromkeys(names, "7"), "MINE": "yes"}, in_shell=in_shell)
+    await command.wait()
+    told = await command.logs()
+    assert (told.stdout.decode(), told.stderr) == (before.removesuffix(".\n") + "yes.\n", b"")
+    assert (await session.run(text)).stdout == before

@@ -15,14 +15,14 @@ ROOT = Path(sessions.__file__).parent
 ORDER = """
     errors ids lifecycle models roots failure facts decoding texts matching wire threads
     store.owners store.records store.punch store.reading store.transcript store.conditions store.schema store.spaces store.catalog
-    shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.descriptors shell.processes shell.pseudoterminal shell.shell
+    shell.kept_variables shell.script shell.poller shell.keeper_program shell.keeper shell.pipes shell.descriptors shell.processes shell.pseudoterminal shell.shell
     arguments selection callbacks
     running recorder pumping stopping hearing workshop shells live restarting closing live_terminal
     archive reading_logs following streams waiting command terminal recent echoing session
     recovery retention engine space_homes space spaces opening
     doors.open_streams doors.requests doors.operations doors.telling doors.rendering doors.pages
     doors.following_logs doors.passing_on doors.streaming doors.fields doors.refusals doors.dialects
-    doors.outcomes doors.starting doors.endings doors.own_shells doors.accounts doors.kept_alive doors.terminal_sockets doors.waiting_input
+    doors.outcomes doors.starting doors.endings doors.own_shells doors.accounts doors.kept_alive doors.waiting_input doors.terminal_sockets
     doors.native.ranges doors.native.slow_answers doors.native.sessions doors.native.commands doors.native.run doors.native.follow doors.native.logs doors.native.terminals
     doors.native.events
     doors.native.metrics doors.native.openapi doors.native.door
