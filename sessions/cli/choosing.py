@@ -29,6 +29,9 @@ def choose_command(text: str, sessions: Sequence[SessionInfo]) -> tuple[SessionI
             return found, int(numbered[2])
     found = match(text, sessions)
     if found is None:
+        if len(text) > 1 and text.endswith("-") and match(text[:-1], sessions) is not None:
+            # As far as Tab completes it.
+            raise Invalid(f"{text!r} lacks a command's number: write it, or {text[:-1]!r} for the last one")
         raise NotFound(
             f"no command or session has an id or a name that begins with {text!r}: `sessions ps` shows those there are"
         )

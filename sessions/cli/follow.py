@@ -9,9 +9,9 @@ import attrs
 import click
 
 from .kinds import commands_here, pairs, sessions_here
-from .logs import stream_option, tell_bad_end, tell_losses
+from .logs import Printer, stream_option, tell_bad_end
 from .outcomes import tell_end
-from .outlets import Outlet, has_colour, notice
+from .outlets import has_colour, notice
 from .place import Place
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ async def print_many(reader: Reader, commands: Sequence[AnyCommand], asked: Aske
     some: Sequence[Any] = commands  # all of one kind, which the types don't tell
     async with follow_all(some, stream=asked.stream, late=asked.late) as records:
         async for _, record in records:
-            await printer.tell(record)
+            await printer.tell([record])
     await printer.finish()
 
 
@@ -135,23 +135,8 @@ async def rendering_of_many(reader: Reader, command_ids: Sequence[str], asked: A
     return PrefixedText(name_of, command_ids, has_colour(1), asked.timestamps)
 
 
-class Printer:
-    """Writes records to stdout."""
-
-    def __init__(self, rendering: Rendering) -> None:
-        self._rendering = rendering
-        self._outlet = Outlet(1)
-
-    async def tell(self, record: Record) -> None:
-        tell_losses([record])
-        await self._outlet.write(self._rendering.feed([record]))
-
-    async def finish(self) -> None:
-        await self._outlet.write(self._rendering.finish())
-
-
 async def print_records(records: AsyncIterable[Record], rendering: Rendering) -> None:
     printer = Printer(rendering)
     async for record in records:
-        await printer.tell(record)
+        await printer.tell([record])
     await printer.finish()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .kinds import commands_here, moment, sessions_here
 from .outcomes import tell_end
-from .outlets import Outlet, notice
+from .outlets import Outlet, notice, tell_loss
 from .place import Place
 
 if TYPE_CHECKING:
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
 
 def stream_option(function: Any) -> Any:
     """``--stdout`` and ``--stderr``, as the argument `stream`."""
+
+    @functools.wraps(function)
+    def choose(*arguments: Any, stdout: bool, stderr: bool, **options: Any) -> Any:
+        if stdout and stderr:
+            raise click.UsageError("--stdout and --stderr exclude each other: leave out both to see both")
+        return function(*arguments, stream="stdout" if stdout else "stderr" if stderr else None, **options)
+
     for name in ("stderr", "stdout"):
-        function = click.option(f"--{name}", "stream", flag_value=name, help=f"Only its {name}.")(function)
-    return function
+        choose = click.option(f"--{name}", is_flag=True, help=f"Only its {name}.")(choose)
+    return choose
 
 
 @click.command("logs")
@@ -74,23 +82,18 @@ async def print_logs(
     # A root on this machine is read straight from its files, which is fastest; who waits for more is woken by the server.
     async with looking_at(place) if follow or place.url is not None else reading_root(place) as reader:
         target = await find_target(reader, command, session)
-        outlet = Outlet(1)
-
-        async def tell(records: list[Record]) -> None:
-            tell_losses(records)
-            await outlet.write(rendering.feed(records))
-
+        printer = Printer(rendering)
         begin = asked.after
         if follow and (asked.tail is not None or asked.since is not None):
             # If nothing that is there now is wanted, it begins here. Looked at first: what comes meanwhile is wanted.
             end = await read_pieces(target, Selection(tail=1, stream=asked.stream), discard)
             begin = end if begin is None or (end is not None and end > begin) else begin
-        last = await read_pieces(target, asked, tell)
+        last = await read_pieces(target, asked, printer.tell)
         if follow:
             async with target.follow(after=begin if last is None else last, stream=asked.stream) as records:
                 async for record in records:
-                    await tell([record])
-        await outlet.write(rendering.finish())
+                    await printer.tell([record])
+        await printer.finish()
         if follow:
             await tell_bad_end(target, of_session=session is not None)
 
@@ -120,7 +123,25 @@ async def discard(records: list[Record]) -> None:
     pass
 
 
-def tell_losses(records: list[Record]) -> None:
-    for record in records:
-        if record.stream == "dropped":
-            notice(f"{record.dropped_bytes} bytes of {record.command_id} are no longer kept")
+class Printer:
+    """Writes records to stdout, and says on stderr what is no longer there."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        from ..doors.rendering import Losses
+
+        self._rendering = rendering
+        self._losses = Losses()
+        self._outlet = Outlet(1)
+
+    async def tell(self, records: list[Record]) -> None:
+        await self._write(self._losses.feed(records))
+
+    async def finish(self) -> None:
+        await self._write(self._losses.finish())
+        await self._outlet.write(self._rendering.finish())
+
+    async def _write(self, records: list[Record]) -> None:
+        for record in records:
+            if record.stream == "dropped":
+                tell_loss(record)
+        await self._outlet.write(self._rendering.feed(records))

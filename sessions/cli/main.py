@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = cli.main(arguments, prog_name="sessions", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        notice(f"error: {error.format_message().rstrip('.')}{where_help_is(error)}")
+        notice(f"error: {' '.join(error.format_message().split()).rstrip('.')}{where_help_is(error)}")
         return error.exit_code
     except SystemExit as error:
         # Click's answer to a reader of our output that has gone, which it does not let through: 1, which means something else here.

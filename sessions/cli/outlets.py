@@ -6,7 +6,10 @@ import contextlib
 import os
 import select
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ..models import Record
 
 SMALL_BYTES: Final = 4096
 """So much goes into a pipe at once if it is writable at all (PIPE_BUF)."""
@@ -48,6 +51,10 @@ def notice(text: str) -> None:
     """A line on stderr, for people. Nobody may be reading."""
     with contextlib.suppress(OSError):
         write_all(2, text.encode("utf-8", "surrogateescape") + b"\n")
+
+
+def tell_loss(record: Record) -> None:
+    notice(f"{record.dropped_bytes} bytes of {record.command_id} are no longer kept")
 
 
 def is_terminal(descriptor: int) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from .outcomes import LEFT, code_of, tell_end
-from .outlets import Outlet, notice
+from .outlets import Outlet, notice, tell_loss
 from .place import Place
 from .starting import ensure_server
 from .submitting import Submission, session_for, submission, text_of
@@ -20,6 +20,7 @@ from .submitting import Submission, session_for, submission, text_of
 if TYPE_CHECKING:
     import trio
 
+    from ..models import Record
     from .hosts import AnyCommand, Host
 
 QUEUE_SECONDS = 1.0
@@ -114,13 +115,22 @@ async def attend(host: Host, command: AnyCommand, stdin: bool, interrupts: Inter
 
 
 async def show(command: AnyCommand) -> None:
+    from ..doors.rendering import Losses
+
     outlets = {"stdout": Outlet(1), "stderr": Outlet(2)}
-    async with command.follow() as records:
-        async for record in records:
+    losses = Losses()
+
+    async def tell(records: Sequence[Record]) -> None:
+        for record in records:
             if record.stream == "dropped":
-                notice(f"{record.dropped_bytes} bytes of {command.id} are no longer kept")
+                tell_loss(record)
             else:
                 await outlets[record.stream].write(record.data)
+
+    async with command.follow() as records:
+        async for record in records:
+            await tell(losses.feed([record]))
+    await tell(losses.finish())
 
 
 async def pass_on_interrupt(command: AnyCommand, bell: trio.Event) -> None:

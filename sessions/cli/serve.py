@@ -129,5 +129,5 @@ def announce(doors: Sequence[str], command: str, has_own_token: bool, has_front:
 
 def remark_on_front(has_front: bool) -> str:
     if importlib.util.find_spec("trustme") is None:
-        return "through a front, which needs: pip install 'sessions[superserve]'"
+        return "through a front, which needs trustme: pip install '.[superserve]' in a checkout"
     return "through its front" if has_front else "through a front (see --superserve-front), which this opens"

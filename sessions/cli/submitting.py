@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import Conflict, NotFound
+from ..errors import Closed, Conflict, NotFound
 from ..lifecycle import OPEN_STATES
 from .kinds import directories_here, pairs, sessions_here, span
 from .outlets import notice
@@ -82,7 +82,12 @@ async def session_for(host: Host, name: str, place: Place) -> AnySession:
         except Conflict:
             # Somebody else has just made it.
             session = await host.get_session(name)
-    if session.state == "ended" and session.info.restart:
+    if session.state == "ended":
+        if not session.info.restart:
+            raise Closed(
+                f"the shell of session {name} has ended, and the session was made without --restart:"
+                f" `sessions close {name}`, then a run makes a new one"
+            )
         notice(f"the shell of session {name} had ended: a fresh one takes its place, what was set in it before is gone")
     return session
 

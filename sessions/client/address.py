@@ -81,7 +81,19 @@ def parse_url(url: str) -> Address:
         raise Invalid(f"url {url!r} is no server's: write 'http://HOST:PORT', 'https://HOST:PORT' or 'unix:///PATH'")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise Invalid(f"url of {parts.hostname!r} has more than host, port and path: a token is passed as token=")
+    check_host(url, parts.hostname)
     return Address(url, bare(parts) + PREFIX)
+
+
+def check_host(url: str, host: str) -> None:
+    """Refuse what no request and no look-up would take."""
+    import httpx  # here, as `sessions env --help` does without
+
+    try:
+        httpx.URL(url)
+        host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise Invalid(f"url {url!r} can't be read: {error}") from None
 
 
 def bare(parts: SplitResult) -> str:

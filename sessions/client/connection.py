@@ -23,7 +23,7 @@ WRITE_SECONDS: Final = 60.0
 SILENCE_SECONDS: Final = 60.0
 """A server that gives a sign of life each 15 s is gone when it has missed four."""
 IDLE_SECONDS: Final = 4.0
-"""Less than servers keep an idle connection (Hypercorn: 5 s), so that a request doesn't meet its end."""
+"""Less than anything on the way keeps an idle connection (our server 120 s, many proxies 5 s), so that a request doesn't meet its end."""
 IDLE_CONNECTIONS: Final = 100
 LAST_WORDS_SECONDS: Final = 10.0
 """For what a cancelled verb still has to tell the server."""

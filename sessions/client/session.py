@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from .. import models
+from ..arguments import check_flag
 from ..callbacks import Callback, Callbacks
 from ..errors import CommandFailed
 from ..facts import SessionFacts
@@ -81,6 +82,7 @@ class RemoteSession(SessionFacts):
         program dies, the command goes on, and is found by `list_commands`.
         """
         callbacks = Callbacks(on_stdout, on_stderr)
+        check_flag("check", check)
         call = calls.submit(
             self.id,
             text,
@@ -201,5 +203,5 @@ class RemoteSession(SessionFacts):
         `grace` is in seconds, from the first signal to SIGKILL. Closing a closed session does nothing. It reaches the server even
         if the caller is cancelled.
         """
-        seconds = LAST_WORDS_SECONDS + (grace or 0.0)
-        self._learn(await self.connection.insist(calls.close_session(self.id, grace), seconds))
+        call = calls.close_session(self.id, grace)
+        self._learn(await self.connection.insist(call, LAST_WORDS_SECONDS + (grace or 0.0)))

@@ -68,15 +68,18 @@ class FollowedCommands:
         encoding: str | None,
         late: bool,
         many: bool = False,
+        for_socket: bool = False,
     ) -> None:
-        """`after` is by session id. With `many`, ids name the session, too, and the last message is ``done``."""
+        """`after` is by session id. With `many`, ids name the session, too, and the last message is ``done``. `for_socket`: see `Teller`."""
         self._commands = {command.id: command for command in commands}
         self._after = after
         self._stream = stream
         self._late = late
         self._many = many
         self._follower = Follower(stream, late)
-        self._teller = Teller(encoding or "text", full_id if many else plain_id, self._before if after else None)
+        self._teller = Teller(
+            encoding or "text", full_id if many else plain_id, self._before if after else None, for_socket
+        )
         self._ended: str | None = None
         self._over = False
 
@@ -145,11 +148,13 @@ class FollowedCommands:
 class FollowedSession:
     """All commands of a session, until it is closed."""
 
-    def __init__(self, session: Session, after: int | None, stream: str | None, encoding: str | None) -> None:
+    def __init__(
+        self, session: Session, after: int | None, stream: str | None, encoding: str | None, for_socket: bool = False
+    ) -> None:
         self._session = session
         self._after = after
         self._follower = Follower(stream, late=False)
-        self._teller = Teller(encoding or "text", plain_id, self._before if after is not None else None)
+        self._teller = Teller(encoding or "text", plain_id, self._before if after is not None else None, for_socket)
         self._last: Record | None = None
         self._ended = False
         self._over = False

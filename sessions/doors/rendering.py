@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
+import attrs
+
 from ..decoding import TextDecoder
 from ..models import Record
 from ..texts import Texts
@@ -48,24 +50,53 @@ class PlainText:
         return "".join(text for _, text in self._texts.end_all()).encode()
 
 
+class Losses:
+    """What a log at its size cap has given up is told in thousands of records, one behind the other: here they become one."""
+
+    def __init__(self) -> None:
+        self._lost: Record | None = None
+
+    def feed(self, records: Sequence[Record]) -> list[Record]:
+        told: list[Record] = []
+        for record in records:
+            lost = self._lost
+            if record.stream != "dropped":
+                told += [*self.finish(), record]
+            elif lost is not None and lost.command_id == record.command_id:
+                self._lost = attrs.evolve(lost, seq=record.seq, dropped_bytes=lost.dropped_bytes + record.dropped_bytes)
+            else:
+                told += self.finish()
+                self._lost = record
+        return told
+
+    def finish(self) -> list[Record]:
+        """What is left at the end."""
+        lost, self._lost = self._lost, None
+        return [] if lost is None else [lost]
+
+
 class StampedText:
     """The same with a time and the name of the stream in front of each line."""
 
     def __init__(self, before: Callable[[Record], bytes] | None) -> None:
         self._texts = Texts(before)
+        self._losses = Losses()
         self._open: tuple[str, str] | None = None
         """Whose line has not ended yet."""
         self._time = 0.0
 
     def feed(self, records: Sequence[Record]) -> bytes:
         parts: list[str] = []
-        for record in records:
-            self._time = record.time
-            if record.stream == "dropped":
-                self._add(parts, record.command_id, "dropped", f"{record.dropped_bytes} bytes are no longer kept\n")
-            else:
-                self._add(parts, record.command_id, record.stream, self._texts.feed(record))
+        for record in self._losses.feed(records):
+            self._tell(parts, record)
         return "".join(parts).encode()
+
+    def _tell(self, parts: list[str], record: Record) -> None:
+        self._time = record.time
+        if record.stream == "dropped":
+            self._add(parts, record.command_id, "dropped", f"{record.dropped_bytes} bytes are no longer kept\n")
+        else:
+            self._add(parts, record.command_id, record.stream, self._texts.feed(record))
 
     def _add(self, parts: list[str], command_id: str, stream: str, text: str) -> None:
         if not text:
@@ -84,6 +115,8 @@ class StampedText:
 
     def finish(self) -> bytes:
         parts: list[str] = []
+        for record in self._losses.finish():
+            self._tell(parts, record)
         for stream, text in self._texts.end_all():
             self._add(parts, self._open[0] if self._open else "", stream, text)
         return "".join([*parts, "\n" if self._open else ""]).encode()

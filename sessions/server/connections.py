@@ -7,7 +7,8 @@ reasons seen with its version 0.18:
   ends the server. Here it ends that connection.
 - Who begins to speak HTTP/2 and then says nothing is never cut, and neither is a TLS handshake's peer for a minute.
   Here a connection is closed unless it has sent a request that was let in within ``header_seconds``.
-- A WebSocket whose client has gone keeps its descriptor until its next ping is due. Here it is given back at once.
+- A WebSocket whose client has gone keeps its descriptor until its next ping is due, and a connection whose client has gone between
+  two requests keeps its own for ``idle_seconds``. Here they are given back at once.
 - What it can't read it answers without a body, and closes at once, so that who is still sending may lose the answer.
   Here all refusals have the same form.
 - What it sends is shielded from cancellation, so a client that never reads keeps the server from ending. Here the socket is
@@ -26,6 +27,7 @@ from typing import Any, Final
 import h11
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Closed
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -100,14 +102,24 @@ class Speaker(TCPServer):
         super().__init__(app, config, context, ConnectionState({}), stream)
         self._connection = connection
 
+    async def protocol_send(self, event: Any) -> None:
+        try:
+            await super().protocol_send(event)
+        except trio.BusyResourceError:
+            # It is being closed at this moment, as its client has ended its half in the middle of a request's body.
+            await self.protocol.handle(Closed())
+
     async def _read_data(self) -> None:
         protocol = self.protocol.protocol
         if isinstance(protocol, H11Protocol):
             protocol._send_error_response = partial(self._refuse, protocol)  # type: ignore[method-assign]
+            protocol._check_protocol = partial(check_protocol, protocol)  # type: ignore[method-assign]
             connection = protocol.connection
             if isinstance(connection, h11.Connection):
                 connection.next_event = partial(next_event, connection)  # type: ignore[method-assign]
         await super()._read_data()
+        if isinstance(protocol, H11Protocol) and protocol.stream is None:
+            await self.idle_task.stop()
         if isinstance(protocol, H11Protocol) and isinstance(protocol.connection, H11WSConnection):
             self._connection.hung_up = True
             self._connection.close()  # though its answer may go on for a while
@@ -128,6 +140,12 @@ class Speaker(TCPServer):
         with trio.move_on_after(DRAIN_SECONDS):
             while await self.stream.receive_some(DRAIN_BYTES):
                 pass
+
+
+async def check_protocol(protocol: H11Protocol, request: h11.Request) -> None:
+    """Who begins with HTTP/2 is told that it is not spoken here. An offer to change to it, as some clients make each time, is none to take."""
+    if request.method == b"PRI":
+        await H11Protocol._check_protocol(protocol, request)
 
 
 def next_event(connection: h11.Connection) -> Any:

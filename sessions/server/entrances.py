@@ -64,7 +64,7 @@ async def open_entrances(
     root: Path,
     certificate: ssl.SSLContext | None,
     limits: ServerLimits,
-    stack: ExitStack | AsyncExitStack | AsyncExitStack,
+    stack: ExitStack | AsyncExitStack,
 ) -> tuple[list[Entrance], Addresses]:
     """Open what is wanted; `stack` closes it. Where others could read the token on its way, `Invalid`."""
     binds = [await resolve(text) for text in wanted.bind]

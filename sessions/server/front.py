@@ -38,6 +38,8 @@ PATH: Final = "/server/superserve-front"
 CERTIFICATE: Final = "superserve-ca.pem"
 """In the root: the authority that clients must trust."""
 HEAD_BYTES: Final = 1 << 13
+PIECE_BYTES: Final = 1 << 14
+"""As much as TLS sends at once."""
 REQUEST: Final = re.compile(rb"CONNECT ([^\s:]+):([0-9]{1,5}) HTTP/1\.[01]\r\n")
 NAMES: Final = frozenset(HOSTS)
 
@@ -57,7 +59,7 @@ def make_certificate(path: Path) -> ssl.SSLContext:
         import trustme
     except ImportError:
         raise Broken(
-            "the front for Superserve makes certificates by trustme, which is not installed: pip install 'sessions[superserve]'"
+            "the front for Superserve makes certificates by trustme, which is not installed: pip install '.[superserve]' in a checkout"
         ) from None
     authority = trustme.CA(organization_name="sessions serve")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -103,7 +105,10 @@ class Tunnel(trio.abc.Stream):
         return await self._tls.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._tls.send_all(data)
+        # In pieces: TLS has room for as much as was sent at once, and gives it back only when a dead connection is collected.
+        view = memoryview(data)
+        for begin in range(0, len(view), PIECE_BYTES):
+            await self._tls.send_all(view[begin : begin + PIECE_BYTES])
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._tls.wait_send_all_might_not_block()

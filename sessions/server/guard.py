@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, TypeVar
 import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..doors.operations import Unexpected
 from ..doors.requests import error_response
 from ..errors import SessionsError
 from .admission import Rules, Voucher, refusal
@@ -31,10 +32,6 @@ T = TypeVar("T")
 Refuser: TypeAlias = Callable[[Scope, SessionsError], ASGIApp]
 Admitter: TypeAlias = Callable[[Scope, Callable[[str], bool]], bool]
 """A door's `Voucher`, for a request."""
-
-
-class ServerFailed(SessionsError):
-    """A bug: something was raised that no door has made an answer of."""
 
 
 class Guard:
@@ -88,7 +85,7 @@ class Guard:
             # An answer that has begun is left without its end, so that nobody takes it for a whole one.
             if not isinstance(failure, SessionsError):
                 LOGGER.exception("%s failed", scope["path"])
-                failure = ServerFailed("the server failed; its log says how")
+                failure = Unexpected("the server failed; its log says how")
             if not exchange.started:
                 await self._refuse(scope, failure)(scope, exchange.receive, exchange.send)
         finally:

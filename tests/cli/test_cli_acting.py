@@ -130,6 +130,7 @@ def test_acting_without_a_server(fresh: CommandLine) -> None:
         ("new", "-C", "/nowhere/at/all"),
         ("logs", "../../etc/passwd"),
         ("logs", "x", "--since", "whenever"),
+        ("env",),
         ("follow", "k3v9x2m4ab-1"),
         ("ps", "--session", "nothing-like-it"),
         ("ps", "-n", "0"),

@@ -183,7 +183,9 @@ def test_names_and_beginnings() -> None:
         choosing.choose_command("aaaa", both)
     with pytest.raises(Invalid, match="empty"):
         choosing.choose_command("", both)
-    for unknown in ("nope", "nope-1", "build-x", "build-0"):
+    with pytest.raises(Invalid, match="lacks a command's number"):
+        choosing.choose_command("aaaa000001-", both)
+    for unknown in ("nope", "nope-1", "nope-", "-", "build-x", "build-0"):
         with pytest.raises(NotFound):
             choosing.choose_command(unknown, both)
 

@@ -109,8 +109,13 @@ def test_logs_in_parts(cli: CommandLine, tmp_path: Path) -> None:
     assert cli.tell("logs", "parts", "-n", "9", "--since", f"@{between:.6f}") == "late\nthree"
     assert cli.tell("logs", "parts", "-n", "1", "--until", f"@{between:.6f}", "--stdout") == "one"
     assert cli.tell("logs", "parts", "-n", "1", "--since", f"@{between:.6f}", "-f") == "three"
-    for wrong in (("logs",), ("logs", "parts", "--session", "parts"), ("logs", "parts", "-f", "--until", "1m")):
-        assert cli.call(*wrong).returncode == 2
+    for wrong in (
+        [],
+        ["parts", "--session", "parts"],
+        ["parts", "-f", "--until", "1m"],
+        ["parts", "--stdout", "--stderr"],
+    ):
+        assert cli.call("logs", *wrong).returncode == 2
 
 
 def test_logs_by_the_beginning_of_an_id(cli: CommandLine) -> None:
@@ -289,6 +294,20 @@ def test_an_empty_root(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "nothing was ever stored" in done.stderr
     assert list(tmp_path.iterdir()) == [], "reading makes nothing"
+
+
+def test_what_a_log_has_given_up_is_told_once(fresh: CommandLine) -> None:
+    server = fresh.start("serve", "--log-bytes", "64K", "--json")
+    assert read_line(server)
+    fresh.tell("run", "s", "head -c 3000000 /dev/zero | tr '\\0' x")
+    lost = fresh.command(fresh.tell("ps", "-q"))["dropped_bytes"]
+    fresh.tell("run", "s", "true")
+    told = rf"{lost} bytes of \w+-1 are no longer kept\n"
+    for arguments in (["logs", "s-1"], ["logs", "-f", "s-1"], ["follow", "s-1"], ["follow", "s-1", "s-2"]):
+        done = fresh.call(*arguments)
+        assert re.fullmatch(told, done.stderr), arguments
+        assert done.stdout.count("x") == 3_000_000 - lost
+        assert done.stdout.count("are no longer kept") == (arguments[-1] == "s-2"), "in its place among many's lines"
 
 
 def test_a_server_elsewhere(fresh: CommandLine, tmp_path: Path) -> None:

@@ -152,6 +152,17 @@ def test_a_shell_that_ended_is_replaced_and_that_is_told(cli: CommandLine) -> No
     assert "a fresh one takes its place" in done.stderr
 
 
+def test_a_shell_that_ended_for_good_says_what_to_do(cli: CommandLine) -> None:
+    cli.tell("new", "for-good")
+    assert cli.call("run", "for-good", "exit 3").returncode == 3
+    for verb in ("run", "start"):
+        done = cli.call(verb, "for-good", "true")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "`sessions close for-good`" in done.stderr
+    cli.tell("close", "for-good")
+    assert cli.tell("run", "for-good", "echo new") == "new"
+
+
 def test_a_busy_shell_is_told(cli: CommandLine) -> None:
     cli.tell("start", "--in-shell", "busy", "sleep 1000")
     first = cli.wait_until_running("busy")

@@ -29,6 +29,8 @@ from sessions.wire import SubmitCommand, from_wire, to_wire, view_command
         ("http://127.0.0.1:7878", "http://127.0.0.1:7878/v1", None),
         ("http://[::1]:7878/", "http://[::1]:7878/v1", None),
         ("https://example.org/behind/", "https://example.org/behind/v1", None),
+        ("http://bücher.example:80", "http://bücher.example:80/v1", None),
+        ("http://my_host.example.", "http://my_host.example./v1", None),
         ("unix:///run/a b/serve.sock", "http://localhost/v1", "/run/a b/serve.sock"),
         ("unix:/run/serve.sock", "http://localhost/v1", "/run/serve.sock"),
     ],
@@ -44,6 +46,14 @@ def test_addresses(url: str, base: str, socket: str | None) -> None:
     [
         *("", "127.0.0.1:7878", "ftp://host", "http://", "http://host:0", "http://host:99999", "http://a:b:c"),
         *("unix://relative/path", "unix:", "http://me:secret@host", "http://host?x=1", "http://[::1", 5),
+        *(
+            "http://256.256.256.256",
+            "http://a..b",
+            f"http://{'a' * 64}.org",
+            "http://\udcff",
+            "http://bü_cher",
+            "http://a\1",
+        ),
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:

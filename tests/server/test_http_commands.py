@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,8 +14,10 @@ from http_server import Web, open_web
 from http_server import open_test_web as open_test_web
 
 import sessions
+from sessions import reading_logs
 from sessions.doors.native import run as native_run
 from sessions.server.limits import ServerLimits
+from sessions.threads import run_in_thread
 
 
 async def test_a_session_from_its_creation_to_its_end(web: Web, tmp_path: Path) -> None:
@@ -83,6 +86,20 @@ async def test_much_output_is_left_out_of_the_answer(web: Web, monkeypatch: pyte
     told = await web.post("/sessions/test/commands", {"command": "head -c 1001 /dev/zero"})
     assert (told["omitted"], told["stdout"], told["stderr"], told["output"]) == (True, None, None, None)
     assert len((await web.get(f"/commands/{told['id']}/logs"))["stdout"]) == 1001
+
+
+async def test_output_in_many_records_holds_nobody_up(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_threads = []
+
+    async def note(*arguments: Any) -> Any:
+        in_threads.append(arguments)
+        return await run_in_thread(*arguments)
+
+    monkeypatch.setattr(reading_logs, "run_in_thread", note)
+    for most, threads in ((reading_logs.LARGE_RECORDS, 0), (3, 1)):
+        monkeypatch.setattr(reading_logs, "LARGE_RECORDS", most)
+        assert (await web.post("/sessions/test/commands", {"command": "echo on"}))["output"] == "on\n"
+        assert len(in_threads) == threads
 
 
 async def test_the_id_comes_before_the_end_and_signs_of_life_between(engine: sessions.Engine) -> None:
@@ -272,6 +289,7 @@ async def test_signals(web: Web) -> None:
     assert (await web.post(f"/commands/{command_id}/signal", {"signal": "NOPE"}, 400))["error"]["code"] == "invalid"
     command_id = await web.start("test", "sleep 60")
     assert (await web.post(f"/commands/{command_id}/interrupt"))["id"] == command_id
+    assert (await web.http.post(f"/commands/{command_id}/interrupt", json={"grace": 1})).status_code == 400
     assert (await web.get(f"/commands/{command_id}/wait"))["reason"] == "killed"
     command_id = await web.start("test", "sleep 60")
     killed = await web.http.post(f"/commands/{command_id}/kill")  # its body may be left out

@@ -98,6 +98,8 @@ async def test_answers_are_what_the_document_says(
 
 
 async def test_metrics(web: Web) -> None:
+    await web.post("/sessions", {"name": "ended"}, 201)
+    await web.post("/sessions/ended/close")
     await web.finish("test", "printf 12345; printf 123 >&2")
     await web.finish("test", "exit 3")
     running = await web.start("test", "printf 1234567; read line", stdin=True)
@@ -107,9 +109,12 @@ async def test_metrics(web: Web) -> None:
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
     assert lines['sessions_sessions{state="open"}'] == "1"
-    assert lines['sessions_sessions{state="closed"}'] == "0"
+    assert lines['sessions_sessions{state="closed"}'] == "1"
+    assert lines['sessions_sessions{state="lost"}'] == "0"
     assert lines['sessions_commands{state="finished",reason="exit"}'] == "2"
     assert lines['sessions_commands{state="running",reason=""}'] == "1"
+    assert lines['sessions_commands{state="queued",reason=""}'] == "0"
+    assert lines['sessions_commands{state="finished",reason="lost"}'] == "0"
     assert lines['sessions_logged_bytes{stream="stdout"}'] == "12"
     assert lines['sessions_logged_bytes{stream="stderr"}'] == "3"
     assert lines["sessions_dropped_bytes"] == "0"

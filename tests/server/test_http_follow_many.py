@@ -119,6 +119,7 @@ class Socket:
         self._web = web
         self._target = f"/v1{path}"
         self.close_code: int | None = None
+        self.received: list[str] = []
 
     async def __aenter__(self) -> Socket:
         self.stream = await self._web.connect()
@@ -160,6 +161,7 @@ class Socket:
             text += event.data
             if event.message_finished:
                 found.append(json.loads(text))
+                self.received.append(text)
                 text = ""
         self.close_code = event.code
         await self.stream.send_all(self._protocol.send(event.response()))
@@ -189,11 +191,35 @@ async def test_websocket_tells_the_same(web: Web, monkeypatch: pytest.MonkeyPatc
         rest = await socket.messages()
     assert [message["event"] for message in rest] == ["stdout", "stdout", "stderr", "end"]
     assert "".join(message["text"] for message in rest if message["event"] == "stdout") == "té\n"
+    assert "é" in "".join(socket.received[:-1]), "not escaped: many clients take no message of more than 1 MiB"
     async with Socket(web, f"/follow?command={command_id}") as socket:
         messages = await socket.messages()
     assert messages[-1] == {"event": "done"}
     assert messages[-2]["id"] == command_id
     assert messages[0]["id"] == f"{command_id[:10]}:{messages[0]['seq']}"
+
+
+async def test_websocket_loses_nothing_behind_any_part_of_a_large_record(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "PART_BYTES", 20_000)
+    monkeypatch.setattr(telling, "MESSAGE_BYTES", 120_000)
+    command_id = await web.finish("test", "head -c 100000 /dev/zero; printf on")
+    async with Socket(web, f"/commands/{command_id}/follow") as socket:
+        messages = await socket.messages()
+    told = [message for message in messages if message["event"] == "stdout"]
+    whole = "\0" * 100_000 + "on"
+    assert "".join(message["text"] for message in told) == whole
+    assert len(told) > 5
+    seen = 0
+    for message in told:
+        seen += len(message["text"])
+        async with Socket(web, f"/commands/{command_id}/follow?after={message['id']}") as socket:
+            rest = "".join(one["text"] for one in await socket.messages() if one["event"] == "stdout")
+        # Of a record that was told in part, that part comes once more.
+        assert whole.endswith(rest)
+        assert seen + len(rest) >= len(whole)
+    assert rest == ""
 
 
 async def test_websocket_refusals_are_answers(web: Web) -> None:

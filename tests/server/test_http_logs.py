@@ -138,6 +138,13 @@ async def test_raw_bytes_and_ranges(web: Web) -> None:
         assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
         for ignored in ("bytes=0-1,4-5", "lines=1-2", "bytes=5-2", "bytes"):
             assert (await web.http.get(path, headers={"Range": ignored})).status_code == 200
+        answer = await web.http.get(path, headers={"Range": f"Bytes={size - 5}-{2**64 - 1}"})
+        assert (answer.status_code, answer.content) == (206, whole[-5:])
+        # What is known by no tag is never the version that is meant; and only GET knows of ranges (RFC 9110, 13.1.5 and 14.2).
+        answer = await web.http.get(path, headers={"Range": "bytes=0-4", "If-Range": '"tag"'})
+        assert (answer.status_code, answer.content) == (200, whole)
+        head = await web.http.head(path, headers={"Range": "bytes=0-4"})
+        assert (head.status_code, head.headers["content-length"]) == (200, str(size))
     session = await web.http.get("/sessions/test/logs?format=raw", headers={"Range": "bytes=599997-"})
     assert (session.status_code, session.content) == (
         206,
@@ -247,6 +254,23 @@ def test_stamps_mark_each_line_once() -> None:
         f"{day}2.000000Z stdout d",
         f"{day}3.000000Z stderr e",
         f"{day}4.000000Z stderr f\ufffd",
+    ]
+
+
+def test_what_is_lost_in_one_piece_after_another_is_told_at_once() -> None:
+    stamped = StampedText(None)
+    lost = [Record(seq, 1.0, "dropped", b"", "x-1", 10) for seq in range(4)]
+    text = stamped.feed(lost[:3]) + stamped.feed([lost[3], Record(4, 1.0, "dropped", b"", "x-2", 7)])
+    text += (
+        stamped.feed([Record(5, 2.0, "stdout", b"a\n", "x-1"), Record(6, 3.0, "dropped", b"", "x-1", 1)])
+        + stamped.finish()
+    )
+    day = "1970-01-01T00:00:0"
+    assert text.decode().splitlines() == [
+        f"{day}1.000000Z dropped 40 bytes are no longer kept",
+        f"{day}1.000000Z dropped 7 bytes are no longer kept",
+        f"{day}2.000000Z stdout a",
+        f"{day}3.000000Z dropped 1 bytes are no longer kept",
     ]
 
 

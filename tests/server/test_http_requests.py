@@ -37,6 +37,7 @@ WRONG_BODIES: list[tuple[str, Any, str]] = [
     (RUN, {"command": "true", "on_disconnect": "explode"}, "$.on_disconnect"),
     (RUN, {"command": "true", "run_async": True, "on_disconnect": "interrupt"}, "$.on_disconnect"),
     ("/sessions/test/close", {"grace": "1"}, "$.grace"),
+    ("/sessions/test/restart", {"grace": 1}, "$.grace"),
     ("/follow", {"commands": "all"}, "$.commands"),
     ("/prune", {"keep_bytes": 1.5}, "$.keep_bytes"),
 ]

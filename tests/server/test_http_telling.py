@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.doors.streaming import to_events, to_object
-from sessions.doors.telling import Message, Teller, full_id
+from sessions.doors.telling import Message, Teller, full_id, size_as_text
 from sessions.models import Record, StreamName
+from sessions.workshop import READ_BYTES
 
 
 def record(seq: int, time: float, data: bytes, stream: StreamName = "stdout", command: str = "s-1") -> Record:
@@ -54,6 +57,44 @@ def test_a_message_stays_small_if_records_are() -> None:
         [record(seq, 1.0, b"x" * 30_000) for seq in range(1, 6)] + [record(6, 1.0, b"y" * 200_000)]
     )
     assert [id for _, id, _ in told(messages)] == ["2", "4", "5", "6"]
+
+
+@pytest.mark.parametrize("piece", [b"\0", b"\xff", b"x", "\u2028".encode(), "\U0001f603".encode()])
+@pytest.mark.parametrize("encoding", ["text", "auto", "base64"])
+def test_no_message_of_a_websocket_has_more_than_a_mebibyte(encoding: str, piece: bytes) -> None:
+    """Many clients take none that is larger. The largest record is what one read takes."""
+    data = (piece * READ_BYTES)[:READ_BYTES]
+    messages = Teller(encoding, for_socket=True).tell([record(7, 1.0, data), record(8, 2.0, b"on")])
+    assert max(len(to_object(message).encode()) for message in messages) < 1 << 20
+    contents = [content for _, _, content in told(messages)]
+    if encoding == "text":
+        assert "".join(content["text"] for content in contents) == (data + b"on").decode(errors="replace")
+    else:
+        parts = [one["text"].encode() if "text" in one else b64decode(one["base64"]) for one in contents]
+        assert b"".join(parts) == data + b"on"
+    # Only behind a whole record can be gone on, so it is taken apart only where nothing else is possible.
+    assert len(messages) == (2 if encoding != "text" or piece not in (b"\0", b"\xff") else 5)
+    places = [6] * (len(messages) - 2) + [7, 8]
+    assert [(message.id, content["seq"]) for message, content in zip(messages, contents, strict=True)] == [
+        (str(place), place) for place in places
+    ]
+    assert len(Teller(encoding).tell([record(7, 1.0, data)])) == 1  # lines of events may have any length
+
+
+@given(st.binary(max_size=20) | st.text().map(str.encode))
+def test_size_as_text(data: bytes) -> None:
+    text = json.dumps(data.decode(errors="replace"), ensure_ascii=False)
+    assert size_as_text(data) == len(text.encode()) - len('""')
+
+
+def test_letters_may_stay_letters() -> None:
+    text = "é漢\n\u2028\0" * 2
+    (escaped,) = Teller("text").tell([record(1, 1.0, text.encode())])
+    (plain,) = Teller("text", for_socket=True).tell([record(1, 1.0, text.encode())])
+    assert json.loads(escaped.data) == json.loads(plain.data)
+    assert escaped.data.isascii()
+    assert "é漢" in plain.data
+    assert "\n" not in plain.data
 
 
 def test_what_is_left_of_a_character_has_the_id_of_the_end() -> None:

@@ -190,6 +190,29 @@ async def test_keys_do_not_stop_pings(web: Web) -> None:
             await socket.ping()
 
 
+async def test_who_leaves_is_missed_although_nobody_reads_the_keys(web: Web) -> None:
+    view = await open_terminal(web, "stty raw -echo; echo on; exec sleep 600")
+    async with attach(web, view["session_id"]) as socket:
+        await told(socket)
+        await see(socket, b"on\n")
+        for _ in range(100):
+            await socket.send(b"x" * 4000)
+    with trio.fail_after(30):
+        while "\nsessions_streams 0\n" not in (await web.http.get("/metrics")).text:
+            await trio.sleep(0.05)
+
+
+async def test_what_was_typed_arrives_although_its_client_has_gone(web: Web) -> None:
+    text = 'stty -echo; echo on; while read -r line; do [ "$line" != last ] || exit 3; done'
+    view = await open_terminal(web, text)
+    async with attach(web, view["session_id"]) as socket:
+        await told(socket)
+        await see(socket, b"on\r\n")
+        await socket.send_and_close(*[b"line\n"] * 29, b"last\n")
+    with trio.fail_after(30):
+        assert (await web.get(f"/commands/{view['id']}/wait"))["exit_code"] == 3
+
+
 async def test_a_follower_is_left_its_connection_until_it_has_closed_it(web: Web) -> None:
     command_id = await web.finish("test", "true")
     port = int(web.url.rpartition(":")[2])

@@ -1,10 +1,12 @@
-"""What becomes of a connection once a streamed answer is whole: closed for whom that was promised, kept for others, and not for ever."""
+"""What becomes of a connection once an answer is whole: closed for whom that was promised, kept for others, and not for ever."""
 
 from __future__ import annotations
 
 import h11
 import pytest
 import trio
+import trio.testing
+from conftest import open_descriptors
 from served import TOKEN, connect, get, raw, served
 
 import sessions
@@ -74,3 +76,18 @@ async def test_kept_for_who_may_ask_again_and_cut_when_he_does_not(
                 assert b"1000" in body
                 protocol.start_next_cycle()
             assert await stream.receive_some() == b"", "it was idle for too long"
+
+
+async def test_given_back_at_once_when_its_client_has_gone(engine: sessions.Engine) -> None:
+    async with served(engine) as addresses:
+        before = open_descriptors()
+        clients = [await connect(addresses) for _ in range(20)]
+        for client in clients:
+            await client.send_all(get("/v1/health"))
+            assert (await client.receive_some()).startswith(b"HTTP/1.1 200 ")
+        await trio.testing.wait_all_tasks_blocked()  # each waits for another request
+        for client in clients:
+            client.socket.close()
+        with trio.fail_after(SECONDS):
+            while open_descriptors() > before:
+                await trio.sleep(0.01)

@@ -212,6 +212,18 @@ async def trickle(stream: trio.SocketStream) -> bytes:
     return found
 
 
+HTTP_2_OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+"""What Java's client and ``curl --http2`` put into each first request: it may be passed over (RFC 9110, 7.8)."""
+
+
+async def test_an_offer_of_http_2_is_passed_over(addresses: Addresses) -> None:
+    async with await connect(addresses) as stream:
+        await stream.send_all(get("/v1/health", *HTTP_2_OFFER) + get("/v1/health", "Connection: close"))
+        answers = await rest_of(stream)
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert answers.count(b'"engine_id"') == 2
+
+
 async def test_strangers_do_not_stay(addresses: Addresses) -> None:
     """A connection that sends nothing that is let in is cut, whatever it says it will speak."""
     hellos = [
@@ -219,7 +231,7 @@ async def test_strangers_do_not_stay(addresses: Addresses) -> None:
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\r\n\r\n",
         b"GET /v1/health HTTP/1.1\r\nHost: x\r\n",
-        get("/v1/health", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"),
+        get("/v1/health", *HTTP_2_OFFER, token=None),
     ]
     await all_at_once(addresses, hellos)
 
@@ -326,6 +338,21 @@ async def test_who_still_sends_gets_the_refusal(addresses: Addresses) -> None:
         assert (await rest_of(stream)).startswith(b"HTTP/1.1 431 ")
 
 
+async def test_who_ends_in_the_middle_of_a_body_is_no_fault_of_the_server(
+    addresses: Addresses, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is then closed while its refusal is being sent, now and then at the very same moment."""
+    request = get("/v1/sessions", "Content-Length: 100000000").replace(b"GET", b"POST", 1) + b"{"
+    for turns in range(50):
+        async with await connect(addresses) as stream:
+            await stream.send_all(request)
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            await stream.send_eof()
+            await rest_of(stream)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("path", ["/server/loopback", "/server/superserve-front"])
 async def test_other_methods_of_the_servers_own_paths(addresses: Addresses, path: str) -> None:
     async with over_tcp(addresses) as client:
@@ -362,3 +389,18 @@ async def test_a_websocket_whose_client_has_gone_gives_its_descriptor_back(
         with trio.fail_after(30):
             while psutil.Process().num_fds() > before:
                 await trio.sleep(0.01)
+
+
+async def test_a_fault_of_the_server_has_one_code(
+    addresses: Addresses, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sessions.Engine, "get_command", fail)
+    path = "/v1/commands/0000000000-1/follow"
+    for request in (get(path, "Connection: close"), upgrade(path)):
+        head, _, body = (await raw(addresses, request)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 500 ")
+        assert json.loads(body)["error"]["code"] == "internal"
+    assert caplog.text.count("Traceback") == 2

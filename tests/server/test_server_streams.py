@@ -253,7 +253,7 @@ async def test_failures_are_told_and_cut(engine: sessions.Engine, monkeypatch: p
     monkeypatch.setattr(serving, "DOORS", {"/odd": lambda engine, streams: [Mount("/", app=fail)]})
     async with served(engine) as addresses, over_tcp(addresses) as client:
         answer = await client.get("/odd/early")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "error")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
         assert "secret" not in answer.text
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get("/odd/late")

@@ -1,4 +1,4 @@
-"""The native door's commands: list, get, wait, input, signals, and an excerpt of the log. They are run in `native_run`."""
+"""The native door's commands: list, get, wait, input, signals, and an excerpt of the log. They are run in `run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...errors import NotFound
 from ...wire import CommandList, CommandView, Grace, SendInput, SendSignal, WrongField, to_wire, view_command
 from ..operations import Call, Operation
 from ..requests import Parameter, choice, count, json_response, number, read_base64, text
-from .sessions import LABEL, find_session, label_filter
+from .sessions import LABEL, Nothing, find_session, label_filter
 from .slow_answers import SlowAnswer
 
 PAGE: Final = 100
@@ -176,7 +176,13 @@ def operations_on(path: str) -> list[Operation]:
             status=204,
         ),
         Operation(
-            method="POST", path=path + "/interrupt", summary="What Ctrl-C does.", answer=interrupt, result=CommandView
+            method="POST",
+            path=path + "/interrupt",
+            summary="What Ctrl-C does.",
+            answer=interrupt,
+            body=Nothing,
+            body_optional=True,
+            result=CommandView,
         ),
         Operation(
             method="POST",

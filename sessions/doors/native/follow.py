@@ -48,15 +48,22 @@ def read_positions(call: Call, given: Mapping[str, int]) -> Mapping[str, int]:
     return dict([*given.items(), read_header(POSITIONS, header)]) if header else given
 
 
+def is_for_socket(call: Call) -> bool:
+    return bool(call.scope["type"] == "websocket")
+
+
 async def open_command(call: Call) -> Source:
     command, after, query = await find_command(call), read_position(call), call.query
     positions = {} if after is None else {command.session_id: after}
-    return FollowedCommands([command], positions, query["stream"], query["encoding"], query["late"] or False)
+    late = query["late"] or False
+    return FollowedCommands(
+        [command], positions, query["stream"], query["encoding"], late, for_socket=is_for_socket(call)
+    )
 
 
 async def open_session(call: Call) -> Source:
     session, after = await find_session(call), read_position(call)
-    return FollowedSession(session, after, call.query["stream"], call.query["encoding"])
+    return FollowedSession(session, after, call.query["stream"], call.query["encoding"], is_for_socket(call))
 
 
 async def open_chosen(call: Call) -> Source:
@@ -86,7 +93,8 @@ def many(
     encoding: str | None,
     late: bool,
 ) -> Source:
-    return FollowedCommands(chosen, read_positions(call, after), stream, encoding, late, many=True)
+    positions = read_positions(call, after)
+    return FollowedCommands(chosen, positions, stream, encoding, late, many=True, for_socket=is_for_socket(call))
 
 
 FOLLOW_QUERY: Final[dict[str, Parameter]] = {"after": AFTER, "stream": STREAM, "encoding": STREAM_ENCODING}

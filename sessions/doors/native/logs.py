@@ -127,11 +127,16 @@ def answer_logs(call: Call, target: Target) -> ASGIApp:
             rendering = StampedText(before) if query["timestamps"] else PlainText(before)
             return while_there(partial(tell_pieces, target, asked, rendering, [TEXT]))
         case "raw":
-            return while_there(partial(tell_bytes, target, asked, call.headers.get("range")))
+            return while_there(partial(tell_bytes, target, asked, wanted_range(call)))
         case _:
             return EventStream(
                 LogEvents(target, asked, Teller(query["encoding"] or "text", before=before)), call.streams
             )
+
+
+def wanted_range(call: Call) -> str | None:
+    """The header Range, which says something to GET alone. With If-Range it is for a version that is known by its tag: ours have none."""
+    return call.headers.get("range") if call.scope["method"] == "GET" and "if-range" not in call.headers else None
 
 
 Tell: TypeAlias = Callable[[Scope, Send], Awaitable[None]]

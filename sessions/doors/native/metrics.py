@@ -10,11 +10,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ...archive import Archive
-from ...lifecycle import SESSION_STATES
+from ...lifecycle import OPEN_STATES, REASONS, SESSION_STATES, SessionState
 from ...threads import run_in_thread
 from ..operations import Call, Operation
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+ENDS: Final = (("queued", ""), ("running", ""), *(("finished", reason) for reason in REASONS))
+"""All are told from the start: of a number that is not there, nobody sees how it grows."""
 
 
 def family(name: str, kind: str, doc: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> list[str]:
@@ -30,9 +32,9 @@ async def measure_commands(archive: Archive) -> list[str]:
     tally = await run_in_thread(archive.catalog.tally)
     written = {"stdout": 0, "stderr": 0}
     dropped = 0
-    counts: list[tuple[Mapping[str, str], float]] = []
+    counts = dict.fromkeys(ENDS, 0)
     for state, reason, commands, stdout_bytes, stderr_bytes, dropped_bytes in tally:
-        counts.append(({"state": state, "reason": reason or ""}, commands))
+        counts[state, reason or ""] = commands
         written["stdout"] += stdout_bytes
         written["stderr"] += stderr_bytes
         dropped += dropped_bytes
@@ -44,7 +46,10 @@ async def measure_commands(archive: Archive) -> list[str]:
                 dropped += command.dropped_bytes
     return [
         *family(
-            "sessions_commands", "gauge", "Commands of this root, by state and by the reason of their end.", counts
+            "sessions_commands",
+            "gauge",
+            "Commands of this root, by state and by the reason of their end.",
+            [({"state": state, "reason": reason}, commands) for (state, reason), commands in counts.items()],
         ),
         *family(
             "sessions_logged_bytes",
@@ -56,9 +61,15 @@ async def measure_commands(archive: Archive) -> list[str]:
     ]
 
 
+async def count_sessions(archive: Archive) -> Counter[SessionState]:
+    """By state. Those that have ended may be very many: they are not read, only counted."""
+    counts = Counter([info.state for state in OPEN_STATES for info in await archive.list_sessions(state, None)])
+    counts.update(await run_in_thread(archive.catalog.count_ended_sessions))
+    return counts
+
+
 async def metrics(call: Call) -> ASGIApp:
-    found = await call.engine.list_sessions()
-    by_state = Counter(session.state for session in found)
+    by_state = await count_sessions(call.engine.archive)
     lines = [
         *family(
             "sessions_sessions",

@@ -7,7 +7,8 @@ from typing import Final
 
 from ...errors import SessionsError
 
-ONE_RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))")
+ONE_RANGE: Final = re.compile(r"(?i:bytes)=(?:([0-9]{1,20})-([0-9]{1,20})?|-([0-9]{1,20}))")
+"""Of up to 64 bits: some clients write the largest number there is for the end."""
 
 
 class NotSatisfiable(SessionsError):

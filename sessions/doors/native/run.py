@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ...command import Command
 from ...errors import SessionsError
 from ...models import Logs
-from ...reading_logs import read_logs
+from ...reading_logs import read_logs_beside
 from ...selection import Selection
 from ...session import Session
 from ...wire import CommandView, SubmitCommand, WrongField, to_wire
@@ -95,7 +95,7 @@ class WaitedRun:
             await say(b'{"id":"%s",' % self._command.id.encode())
             try:
                 await self._streams.wait_aloud(self._command.wait, say)
-                parts = self._parts()
+                parts = await self._parts()
             except SessionsError as error:
                 parts = [error_json(error)[1:]]
             for part in parts[:-1]:
@@ -110,7 +110,7 @@ class WaitedRun:
                 with trio.CancelScope(shield=True):
                     await self._command.kill()
 
-    def _parts(self) -> list[str]:
+    async def _parts(self) -> list[str]:
         """The answer but for its beginning."""
         command = self._command
         fields: dict[str, Any] = to_wire(view(command))
@@ -122,7 +122,7 @@ class WaitedRun:
         fields["omitted"] = command.size_bytes > INLINE_BYTES
         logs = Logs(b"", b"", b"")
         if command.size_bytes and not fields["omitted"]:
-            logs = read_logs(self._archive, command.info, Selection())
+            logs = await read_logs_beside(self._archive, command.info, Selection())
         parts = [to_json(fields)[1:-1]]
         for name in ("stdout", "stderr", "output"):
             told = None if fields["omitted"] else encode(getattr(logs, name), self._asked.encoding)

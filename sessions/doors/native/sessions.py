@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import attrs
 from starlette.types import ASGIApp
 
 from ...lifecycle import SESSION_STATES
@@ -13,6 +14,11 @@ from ...wire import CreateSession, Grace, SessionList, WrongField
 from ..operations import Call, Operation
 from ..requests import choice, json_response, pairs
 from .slow_answers import SlowAnswer
+
+
+@attrs.frozen
+class Nothing:
+    """The body of what needs none: what would be in it would be said in vain."""
 
 
 def label_filter(given: list[tuple[str, str]]) -> dict[str, str]:
@@ -95,6 +101,8 @@ OPERATIONS = [
         path="/sessions/{session}/restart",
         summary="Give a session a fresh shell.",
         answer=restart,
+        body=Nothing,
+        body_optional=True,
         result=SessionInfo,
     ),
     Operation(
