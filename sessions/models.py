@@ -228,7 +228,7 @@ class SpaceInfo:
 
 @attrs.frozen(slots=False)
 class Result:
-    """What `run` returns: the command when it was over, and its output."""
+    """What `run` returns: the command when it was over, and its output. Pickled, for another process, its command has facts, but no verbs."""
 
     command: Command
     logs: Logs

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import trio
 
-from .arguments import check_env, check_labels
+from .arguments import check_encodable, check_env, check_labels
 from .engine import Engine, storage
 from .errors import Invalid, NotFound, SessionsError
 from .lifecycle import SpaceState
@@ -69,9 +69,9 @@ class Spaces:
         now = time.time()
         home = self.engine.root / "spaces" / space_id
         info = SpaceInfo(
-            id=space_id, name=name or space_id, door=door, home=str(home), env=check_env(env), labels=check_labels(labels),
-            facts=dict(facts or {}), state="started", created_at=now, changed_at=now, stop_after=stop_after,
-            delete_after=delete_after,
+            id=space_id, name=check_encodable("name", name or space_id), door=door, home=str(home), env=check_env(env),
+            labels=check_labels(labels), facts=dict(facts or {}), state="started", created_at=now, changed_at=now,
+            stop_after=stop_after, delete_after=delete_after,
         )  # fmt: skip
         with trio.CancelScope(shield=True):  # half made, it would hold its name for ever
             with storage(f"the home of space {space_id!r} can't be made"):
@@ -95,7 +95,13 @@ class Spaces:
 
     def list(self, door: str, labels: Mapping[str, str] | None = None) -> list[Space]:
         """Those of this door that are not destroyed, oldest first."""
-        return [self._spaces[info.id] for info in self.table.list(door, labels) if info.id in self._spaces]
+        found = self.table.list(door, check_labels(labels))
+        return [self._spaces[info.id] for info in found if info.id in self._spaces]
+
+    def next_number(self, space: Space) -> int:
+        """A process number that was never given out in this space before, for what is started by other means than `start_process`."""
+        with storage(f"space {space.info.name!r} can't number a process"):
+            return self.table.next_process(space.id)
 
     async def remove_leftovers(self) -> None:
         """The homes of spaces whose deletion was cut short, by a crash."""

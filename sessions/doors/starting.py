@@ -5,11 +5,25 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
+from typing import Final
 
 from ..arguments import NoDirectory
 from ..command import Command
 from ..spaces import Space
 from .outcomes import CANNOT_START, NOT_FOUND
+
+WORKSPACE: Final = "/workspace"
+"""Where machines keep their files in several systems, and many programs say so. Where this machine has none, it is the home of the
+space."""
+
+
+def find_directory(space: Space, asked: str) -> str:
+    """Where something is to run in a space of such a system."""
+    home = space.info.home
+    path = os.path.normpath(os.path.join(home, asked))
+    if f"{path}/".startswith(f"{WORKSPACE}/") and not os.path.isdir(WORKSPACE):
+        return os.path.normpath(home + path.removeprefix(WORKSPACE))
+    return path
 
 
 async def start_process(

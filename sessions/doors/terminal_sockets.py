@@ -12,17 +12,18 @@ import trio
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
-from ..errors import Closed, SessionsError
+from ..errors import SessionsError
 from ..models import Record
 from ..terminal import Terminal
 from .open_streams import OpenStream, Streams
 from .passing_on import pass_on
 from .streaming import cut
+from .waiting_input import WaitingInput
 
 FRAME_BYTES: Final = 1 << 16
 """Clients bound the size of a message."""
-KEYS_AHEAD: Final = 64
-"""Messages of input that may wait for a program to read; then the client waits. Until then its pings are answered."""
+LEAVING_SECONDS: Final = 1.0
+"""What was typed before its client left has so long to be taken by the program."""
 
 
 class TerminalSocket:
@@ -56,34 +57,29 @@ class TerminalSocket:
         raise NotImplementedError
 
     async def serve(self, subprotocol: str | None = None) -> None:
-        with self._streams.one_more() as stream:
+        with self._streams.one_more() as stream, WaitingInput() as keys:
             await self.socket.accept(subprotocol)
             await self.greet()
-            send, receive = trio.open_memory_channel[bytes](KEYS_AHEAD)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, send, nursery.cancel_scope)
-                nursery.start_soon(self._type, receive)
+                nursery.start_soon(self._listen, keys, nursery.cancel_scope)
+                nursery.start_soon(self._type, keys, nursery.cancel_scope)
                 nursery.start_soon(self._show, stream, nursery.cancel_scope)
 
-    async def _listen(self, keys: trio.MemorySendChannel[bytes], everything: trio.CancelScope) -> None:
+    async def _listen(self, keys: WaitingInput, everything: trio.CancelScope) -> None:
         while (message := await self.socket.receive())["type"] != "websocket.disconnect":
             try:
                 data = await self.read(message)
             except SessionsError as error:
                 await self.say_error(error)
                 continue
-            if data:
-                await keys.send(data)
+            await keys.add(data)
+        keys.complete()
+        await trio.sleep(LEAVING_SECONDS)
         everything.cancel()
 
-    async def _type(self, keys: trio.MemoryReceiveChannel[bytes]) -> None:
-        async for data in keys:
-            try:
-                await self.terminal.send_input(data)
-            except Closed:
-                pass  # its end is being told
-            except SessionsError as error:
-                await self.say_error(error)
+    async def _type(self, keys: WaitingInput, everything: trio.CancelScope) -> None:
+        await keys.feed(self.terminal)
+        everything.cancel()
 
     async def _show(self, stream: OpenStream, everything: trio.CancelScope) -> None:
         try:

@@ -177,7 +177,7 @@ async def test_logs_in_three_forms(wire: Wire) -> None:
     assert (await wire.http.get(f"{path}/logs?follow=true", headers={"X-Daytona-Split-Output": "true"})).text == marked
     asked = {"command": "echo out"}
     old = await wire.ask("POST", f"{wire.session}/exec", asked, **{"X-Daytona-SDK-Version": "0.100.0"})
-    assert (old["output"], old.get("stdout"), old.get("stderr")) == ("\1\1\1out\n", None, None)
+    assert (old["output"], old["stdout"], old["stderr"]) == ("\1\1\1out\n", None, None)
     oldest = await wire.ask("POST", f"{wire.session}/exec", asked, **{"X-Daytona-SDK-Version": "0.20.0"})
     assert oldest["output"] == "out\n"
 

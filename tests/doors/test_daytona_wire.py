@@ -40,6 +40,8 @@ async def test_a_sandbox_has_all_that_is_required(wire: Wire) -> None:
     assert await wire.ask("GET", f"{API}/sandbox/full") == made
     conflict = await wire.ask("POST", f"{API}/sandbox", {"name": "full"}, 409)
     assert (conflict["code"], conflict["source"]) == ("CONFLICT", "DAYTONA_API")
+    answer = await wire.http.post(f"{API}/sandbox", content=r'{"name": "\ud800"}', headers=SDK)
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
     ephemeral = await wire.ask("POST", f"{API}/sandbox", {"autoDeleteInterval": 0})
     assert ephemeral["autoDeleteInterval"] == 0
 
@@ -78,7 +80,7 @@ async def test_sandboxes_are_listed_by_pages(wire: Wire) -> None:
     assert found == ["a-one", "a-two", "a-three"]
     assert len((await wire.ask("GET", f"{API}/sandbox?labels=%7B%22t%22%3A%20%22tag%22%7D"))["items"]) == 3
     assert (await wire.ask("GET", f"{API}/sandbox?states=stopped"))["items"] == []
-    for query in ("labels=nonsense", "limit=x"):
+    for query in ("labels=nonsense", "limit=x", "labels=%7B%22a%22%3A%22%5Cud800%22%7D"):
         await wire.ask("GET", f"{API}/sandbox?{query}", status=400)
 
 
@@ -274,6 +276,7 @@ async def test_exec(wire: Wire) -> None:
     assert found["result"] == "/usr\nx\n"
     assert (await wire.ask("POST", path, {"command": "true", "cwd": "/nowhere"}))["exitCode"] == -1
     await wire.ask("POST", path, {"command": " \n"}, 400)
+    assert "at position 6," in (await wire.ask("POST", path, {"command": "echo a\0b"}, 400))["message"]
     await wire.ask("POST", path, {"command": "true", "envs": {"1A": "x"}}, 400)
     error = await wire.ask("POST", path, {"command": "trap '' TERM; sleep 600; sleep 600", "timeout": 1}, 408)
     assert (error["code"], error["source"]) == ("PROCESS_EXECUTION_TIMEOUT", "DAYTONA_DAEMON")

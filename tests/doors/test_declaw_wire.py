@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,8 @@ import sessions
 from sessions.doors.declaw.errors import status_and_code
 from sessions.doors.open_streams import ServerCloses
 from sessions.spaces import Space, Spaces
+from sessions.store.spaces import SpaceTable
+from sessions.terminal import Terminal
 
 
 @pytest.fixture
@@ -187,6 +190,37 @@ async def test_what_cannot_be_reached_is_told(wire: Wire, monkeypatch: pytest.Mo
     for way in ("commands", "commands/stream"):
         assert await wire.refused("POST", f"{wire.path}/{way}", {"cmd": "true"}, 502) == "broken"
     assert status_and_code(ServerCloses("soon"))[0] == 503
+
+
+async def test_a_terminal_that_gets_no_number_is_not_opened(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(table: SpaceTable, space_id: str) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(SpaceTable, "next_process", fail)
+    assert await wire.refused("POST", f"{wire.path}/pty", {}, 502) == "broken"
+    assert await wire.ask("GET", f"{wire.path}/commands") == []
+
+
+async def test_keys_of_a_client_that_has_gone_are_waited_for_no_longer(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, is_over = trio.Event(), trio.Event()
+
+    async def wait(terminal: Terminal, data: bytes | str) -> None:
+        has_begun.set()
+        try:
+            await trio.sleep_forever()  # as with a program that does not read
+        finally:
+            is_over.set()
+
+    monkeypatch.setattr(Terminal, "send_input", wait)
+    path = f"{wire.path}/pty/{(await wire.ask('POST', f'{wire.path}/pty', {}, 201))['pid']}"
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(wire.http.post, f"{path}/stdin", json={"data": "x"}))
+            await has_begun.wait()
+            nursery.cancel_scope.cancel()
+        await is_over.wait()
 
 
 async def test_it_is_known_by_its_paths_alone(engine: sessions.Engine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from conftest import open_descriptors
 from miosa_wire import API, Wire, open_wire  # noqa: F401
@@ -15,6 +17,32 @@ async def test_a_cell_shows_its_own_output(wire: Wire) -> None:
     assert (first["stdout"], first["stderr"], first["result"]) == ("one\n", "two\n", None)
     second = await wire.ask("POST", path, {"code": "print('three')\nx * 2"})
     assert (second["stdout"], second["stderr"], second["result"]) == ("three\n", "", 6)
+
+
+@pytest.mark.parametrize(
+    ("language", "long", "shown"),
+    [
+        ("python", "'x' * 60_000", "x" * 60_000),
+        ("python", "'x' * 100_000", "'xxx"),
+        ("python", "'\U0001f600' * 20_000", "'\U0001f600"),
+        ("python", "list(range(30_000))", "[0, 1, 2,"),
+        ("javascript", "'x'.repeat(60_000)", "x" * 60_000),
+        ("javascript", "'ü'.repeat(100_000)", "'üü"),
+        ("javascript", "Object.fromEntries(Array(30_000).fill().map((_, n) => ['n' + n, n]))", "{\n  n0: 0,"),
+    ],
+)
+async def test_a_result_that_is_too_long_is_cut(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, language: str, long: str, shown: str
+) -> None:
+    if language == "javascript" and shutil.which("node") is None:
+        pytest.skip("there is no node")
+    monkeypatch.setattr("sessions.doors.miosa.interpreters.MOST_BYTES", 1 << 16)
+    found = await wire.ask("POST", f"{wire.sandbox}/code/run", {"code": long, "language": language, "timeout": 20})
+    assert (found["ok"], found["timed_out"]) == (True, False)
+    assert found["result"].startswith(shown)
+    assert len(found["result"]) < 1 << 16
+    found = await wire.ask("POST", f"{wire.sandbox}/code/run", {"code": "1 + 1", "language": language})
+    assert (found["result"], found["stdout"]) == (2, "")
 
 
 @pytest.mark.parametrize("end", ["delete", "stop"])

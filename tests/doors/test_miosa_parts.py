@@ -21,7 +21,7 @@ from sessions.doors.miosa.frames import (
     Wish,
     choose_frames,
 )
-from sessions.doors.miosa.interpreters import take_cell
+from sessions.doors.miosa.interpreters import Written
 from sessions.doors.miosa.lines import LONGEST, Lines
 from sessions.doors.miosa.streams import TICKET_SECONDS, Tickets
 from sessions.doors.open_streams import ServerCloses
@@ -51,6 +51,13 @@ def test_a_line_without_an_end_is_cut() -> None:
     assert [len(line) for line in found] == [LONGEST, LONGEST]
     assert "".join(found) + lines.end()[0][1] == text
     assert lines.end() == []
+
+
+def test_lines_without_an_end_come_in_the_order_of_their_beginnings() -> None:
+    lines = Lines()
+    for stream, data in [("stdout", b"1\n2"), ("stderr", b"3"), ("stdout", b"\n4"), ("stderr", "ü".encode()[:1])]:
+        lines.feed(stream, data)
+    assert lines.end() == [("stderr", "3\ufffd"), ("stdout", "4")]
 
 
 @given(PIECES)
@@ -149,8 +156,43 @@ def test_errors(error: SessionsError, status: int, code: str, retry: bool) -> No
 
 
 def test_cells_are_taken_apart() -> None:
-    data = bytearray(b'out\0no mark\0\0m:{"ok": true}\0late')
-    assert take_cell(data, b"\0x:") is None
-    assert take_cell(data, b"\0m:") == (b"out\0no mark\0", {"ok": True})
-    assert data == b"late"
-    assert take_cell(bytearray(b"\0m:{"), b"\0m:") is None
+    whole = b'out\0no mark\0\0m:{"ok": true}\0late'
+    for middle in range(len(whole) + 1):
+        written = Written()
+        written.add(whole[:middle])
+        found = written.take_cell(b"\0m:")
+        written.add(whole[middle:])
+        assert (found or written.take_cell(b"\0m:")) == (b"out\0no mark\0", {"ok": True})
+        assert written.take_cell(b"\0n:") is None
+        written.add(b"\0n:{}\0")
+        assert written.take_cell(b"\0n:") == (b"late", {})
+        assert written.take_all() == b""
+
+
+def test_of_much_output_of_a_cell_the_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessions.doors.miosa.interpreters.MOST_BYTES", 16)
+    written = Written()
+    for piece in (b"gone", b"123456789\0", b"m:", b"{}"):
+        written.add(piece)
+        assert written.take_cell(b"\0m:") is None
+    written.add(b"\0y")
+    assert written.take_cell(b"\0m:") == (b"123456789", {})
+    assert written.take_all() == b"y"
+
+
+def test_output_is_searched_for_a_mark_once() -> None:
+    """However small the pieces are in which it comes."""
+
+    class Searched(bytearray):
+        size = 0
+
+        def find(self, wanted: bytes, begin: int = 0) -> int:  # type: ignore[override]
+            Searched.size += len(self) - begin
+            return super().find(wanted, begin)
+
+    written = Written()
+    written.data = Searched()
+    for _ in range(1000):
+        written.add(b"x" * 100)
+        assert written.take_cell(b"\0m:") is None
+    assert 100_000 <= Searched.size < 110_000

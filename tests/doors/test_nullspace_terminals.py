@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
+import sqlite3
 from typing import Any
 
+import pytest
 import trio
 from nullspace_wire import Channel, Wire, open_test_wire  # noqa: F401
+
+import sessions
+from sessions.store.spaces import SpaceTable
 
 
 async def see(channel: Channel, text: bytes) -> bytes:
@@ -68,6 +73,21 @@ async def test_input_for_no_terminal_says_so(wire: Wire) -> None:
             "message": "session_id is missing",
             "code": "invalid_request",
         }
+
+
+async def test_a_terminal_that_gets_no_number_is_not_opened(
+    wire: Wire, engine: sessions.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(table: SpaceTable, space_id: str) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(SpaceTable, "next_process", fail)
+    async with wire.channel("pty") as channel:
+        await channel.send("pty_start", id="p")
+        error = await channel.expect("error")
+        assert (error["id"], error["code"]) == ("p", "exec_failed")
+        assert "database or disk is full" in error["message"]
+    assert await engine.list_sessions(labels={"space": wire.machine}) == []
 
 
 async def test_text_of_a_terminal_is_never_split(wire: Wire) -> None:

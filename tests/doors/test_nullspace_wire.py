@@ -48,6 +48,7 @@ async def test_a_machine_has_all_that_is_required_and_no_null(wire: Wire) -> Non
         {"timeout_ms": 0},
         {"timeout_ms": True},
         {"timeout_action": "explode"},
+        {"lifecycle": {"on_timeout": "explode"}},
         {"cwd": "x"},
         [],
     ],
@@ -60,6 +61,14 @@ async def test_a_number_that_is_none_in_json_is_refused(wire: Wire) -> None:
     """It would be told as Infinity, which strict clients can't read."""
     answer = await wire.http.post(API, content=b'{"metadata": {"a": 1e999}}')
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("word", "action"), [("pause", "hibernate"), ("hibernate", "hibernate"), ("destroy", "destroy")]
+)
+async def test_what_a_timeout_does_has_two_ways_of_being_said(wire: Wire, word: str, action: str) -> None:
+    made = await wire.ask("POST", API, {"lifecycle": {"on_timeout": word}}, 201)
+    assert made["timeout_action"] == action
 
 
 async def test_leases(wire: Wire) -> None:

@@ -23,7 +23,7 @@ from server_process import server_process
 import sessions
 from sessions.doors.superserve.door import HOSTS
 from sessions.server.admission import is_known
-from sessions.server.front import CERTIFICATE, refusal
+from sessions.server.front import CERTIFICATE, Tunnel, make_certificate, refusal
 from sessions.server.listening import Addresses
 
 
@@ -85,6 +85,36 @@ async def test_one_tunnel_carries_many_requests(addresses: Addresses) -> None:
                 while not answer.endswith(b"}\n"):
                     answer += await secure.receive_some()
             assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_what_is_large_is_sent_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What encrypts it has room for the largest of them for as long as anything refers to the connection."""
+    certificate = tmp_path / "ca.pem"
+    server, client = trio.testing.memory_stream_pair()
+    sizes: list[int] = []
+    send = server.send_stream.send_all
+
+    async def note(data: bytes) -> None:
+        sizes.append(len(data))
+        await send(data)
+
+    monkeypatch.setattr(server.send_stream, "send_all", note)
+    tunnel = Tunnel(server, make_certificate(certificate))  # type: ignore[arg-type]
+    context = ssl.create_default_context(cafile=certificate)
+    secure = trio.SSLStream(client, context, server_hostname=HOSTS[0], https_compatible=True)
+    data = os.urandom(1 << 20)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tunnel.do_handshake)
+        await client.send_all(f"CONNECT {HOSTS[0]}:443 HTTP/1.1\r\n\r\n".encode())
+        assert await client.receive_some() == b"HTTP/1.1 200 OK\r\n\r\n"
+        await secure.do_handshake()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tunnel.send_all, data)
+        received = b""
+        while len(received) < len(data):
+            received += await secure.receive_some()
+    assert received == data
+    assert max(sizes) < 1 << 15
 
 
 @pytest.mark.parametrize(
@@ -160,7 +190,7 @@ async def test_without_what_makes_certificates(addresses: Addresses, monkeypatch
     async with over_tcp(addresses) as client:
         answer = await client.post("/server/superserve-front")
     assert answer.status_code == 503
-    assert "sessions[superserve]" in answer.json()["error"]["message"]
+    assert "pip install '.[superserve]'" in answer.json()["error"]["message"]
 
 
 def exported(root: Path, *arguments: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,12 +172,16 @@ async def test_a_long_text_runs_as_a_short_one_does(wire: Wire) -> None:
     assert found[0] == found[1] == {"stdout": "/bin/sh 0\n", "stderr": "", "exit_code": 3, "truncated": False}
 
 
-async def test_exec_answers(wire: Wire) -> None:
+async def test_exec_answers(wire: Wire, tmp_path: Path) -> None:
     answer = await wire.exec({"command": "echo $A; echo e >&2; exit 3", "env": {"A": "ü"}, "new": 1})
     assert answer.json() == {"stdout": "ü\n", "stderr": "e\n", "exit_code": 3, "truncated": False}
     body = {"command": "printf", "args": ["%s-%s|", "$HOME", "a  b", "--", "c;d"]}
     assert (await wire.exec(body)).json()["stdout"] == "$HOME-a  b|---c;d|"
+    script = tmp_path / "script"
+    script.write_text("#! /no/such/interpreter -x\necho x\n")
+    script.chmod(0o755)
     for body, code in (
+        ({"command": str(script), "args": []}, 127),
         ({"command": "/no/such/binary", "args": []}, 127),
         ({"command": "no-such-program", "args": ["x"]}, 127),
         ({"command": "/etc/passwd", "args": []}, 126),

@@ -111,8 +111,9 @@ async def closing_a_session_ends_its_commands(subject: Subject) -> None:
     async with subject.session() as session:
         command = await session.run_async("trap '' TERM; echo ready; while :; do sleep 1; done")
         await command.wait_for("ready")
-        with pytest.raises(sessions.Invalid, match="grace"):
-            await session.close(grace=-1)
+        for wrong in (-1, math.nan, "1"):
+            with pytest.raises(sessions.Invalid, match="grace"):
+                await session.close(grace=wrong)
         await session.close(grace=0.1)
         assert (await command.refresh()).reason == "session_closed"
         assert (await command.logs()).output == b"ready\n"

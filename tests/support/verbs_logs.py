@@ -142,7 +142,8 @@ async def leaving_a_stream_early(subject: Subject) -> None:
             async with command.follow() as records:
                 async for _ in records:
                     raise ZeroDivisionError
-        assert (await command.refresh()).state == "running"
+        # Its output may be read before its start is told.
+        assert (await command.refresh()).state != "finished"
 
 
 @check

@@ -130,6 +130,8 @@ async def run_returns_how_it_ended_and_what_it_wrote(subject: Subject) -> None:
 async def run_with_check_raises_unless_it_exits_with_0(subject: Subject) -> None:
     async with subject.session() as session:
         assert (await session.run("true", check=True)).exit_code == 0
+        with pytest.raises(sessions.Invalid, match="check"):
+            await session.run("true", check="yes")
         with pytest.raises(
             sessions.CommandFailed, match=r"failed \(exit code 7\): echo why; \(exit 7\)\nwhy"
         ) as caught:

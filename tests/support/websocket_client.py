@@ -96,6 +96,14 @@ class WebSocketClient:
     async def send_text(self, text: str) -> None:
         await self._send(TextMessage(data=text))
 
+    async def send_and_close(self, *messages: bytes) -> None:
+        """All of it in one piece: the server finds the close right behind the last message."""
+        events = [*(BytesMessage(data=data) for data in messages), CloseConnection(code=1000)]
+        await self._stream.send_all(b"".join(self._protocol.send(event) for event in events))
+        with trio.fail_after(10):
+            while await self._stream.receive_some():
+                pass
+
     async def answer_close(self) -> None:
         """What a client does that has seen the server's close: send its own, and wait for the end of the connection.
 

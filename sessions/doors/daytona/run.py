@@ -9,9 +9,9 @@ from typing import Any, Final
 import trio
 from starlette.types import ASGIApp
 
-from ...arguments import NoDirectory
+from ...arguments import NoDirectory, check_text
 from ...command import Command
-from ...reading_logs import read_logs
+from ...reading_logs import read_logs_beside
 from ...selection import Selection
 from ..own_shells import ONE_STREAM, in_own_shell
 from ..requests import json_response
@@ -25,9 +25,7 @@ CANNOT_START: Final = -1
 
 async def execute(call: Call) -> ASGIApp:
     body = call.body
-    text = body.needed_text("command")
-    if not text.strip():
-        raise Refusal(400, "BAD_REQUEST", "the command is empty")
+    text = check_text(body.needed_text("command"))  # as it came: what it says of a place in it is then true
     cwd, env, timeout = body.text("cwd"), body.texts("envs"), body.seconds("timeout")
     return await run(call, in_own_shell(text), cwd=cwd, env=env, timeout=timeout, stdin=False)
 
@@ -56,12 +54,12 @@ async def run(
         with trio.CancelScope(shield=True):
             await command.kill(grace=0)
         raise Refusal(408, "PROCESS_EXECUTION_TIMEOUT", f"it ran for more than {timeout:g} s and was killed")
-    return answer(command, facts)
+    return await answer(command, facts)
 
 
-def answer(command: Command, facts: dict[str, Any]) -> ASGIApp:
+async def answer(command: Command, facts: dict[str, Any]) -> ASGIApp:
     check_size(command)
-    logs = read_logs(command.archive, command.info, Selection())
+    logs = await read_logs_beside(command.archive, command.info, Selection())
     return text_object({"exitCode": exit_code(command), **facts}, {"result": logs.output})
 
 

@@ -13,7 +13,8 @@ from ...arguments import check_input
 from ...command import Command
 from ...echoing import send_and_echo
 from ...errors import Closed, NotFound
-from ...reading_logs import read_logs, read_pieces
+from ...models import Logs
+from ...reading_logs import read_logs_beside, read_pieces
 from ...selection import Selection
 from ...session import Session
 from ...spaces import BASE
@@ -123,7 +124,7 @@ async def execute(call: Call) -> ASGIApp:
     # Nothing can be sent before the status is known, however long that takes.
     await call.streams.wait_aloud(command.wait, trio.lowlevel.checkpoint)
     check_end(call, command)
-    return answer_end(command, call.form)
+    return await answer_end(command, call.form)
 
 
 def check_end(call: Call, command: Command) -> None:
@@ -142,13 +143,17 @@ def check_end(call: Call, command: Command) -> None:
         raise session_ended(f"the session's shell ended before command {command.id} could run")
 
 
-def answer_end(command: Command, form: Form) -> ASGIApp:
+async def answer_end(command: Command, form: Form) -> ASGIApp:
     facts = {"cmdId": command.id, "exitCode": exit_code(command)}
     check_size(command)
     if form == "json":
-        return text_object(facts, streams_of(read_logs(command.archive, command.info, Selection())))
-    output = mark(whole(command)) if form == "marked" else read_logs(command.archive, command.info, Selection()).output
-    return text_object(facts, {"output": output})
+        return text_object(facts, streams_of(await read(command)))
+    output = mark(whole(command)) if form == "marked" else (await read(command)).output
+    return text_object({**facts, "stdout": None, "stderr": None}, {"output": output})
+
+
+async def read(command: Command) -> Logs:
+    return await read_logs_beside(command.archive, command.info, Selection())
 
 
 def whole(command: Command) -> Any:
@@ -223,8 +228,8 @@ async def show_logs(call: Call) -> ASGIApp:
     command, form = await command_of(call), call.form
     check_size(command)
     if form == "json":
-        return text_object({}, streams_of(read_logs(command.archive, command.info, Selection())))
-    logs = mark(whole(command)) if form == "marked" else read_logs(command.archive, command.info, Selection()).output
+        return text_object({}, streams_of(await read(command)))
+    logs = mark(whole(command)) if form == "marked" else (await read(command)).output
     return Response(logs, media_type="text/plain")
 
 

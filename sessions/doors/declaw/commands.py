@@ -31,10 +31,11 @@ from .events import Lines, to_failure
 from .routing import Call, Row
 from .sandboxes import read_seconds
 from .streams import SILENCE_SECONDS, EventAnswer, Slot
-from .terminals import kill_terminal, terminals_of
+from .terminals import LOGIN_SHELL, kill_terminal, terminals_of
 
-QUIET_SECONDS: Final = 1.0
-"""An answer that is waited for is silent no longer: clients that were told to be impatient run the command again."""
+QUIET_SECONDS: Final = 0.4
+"""An answer that is waited for is silent no longer: clients that were told to wait for a second, and hear nothing, run the command
+again."""
 BREATH_SECONDS: Final = 0.05
 """A stream is silent for so long at least, however short its command's time is: between two signs of life something gets done."""
 
@@ -122,7 +123,7 @@ async def show_running(call: Call) -> ASGIApp:
         if command.state != "finished"
     ]
     shown += [
-        {"pid": number, "cmd": terminal.text, "is_pty": True, "envs": {}}
+        {"pid": number, "cmd": LOGIN_SHELL, "is_pty": True, "envs": {}}
         for number, terminal in terminals_of(call.space).items()
         if terminal.state != "finished"
     ]

@@ -17,6 +17,7 @@ from ...command import Command
 from ...errors import Closed, Invalid, NotFound
 from ...spaces import Space
 from ...terminal import Terminal
+from ..accounts import find_other, home_of, run_as
 from ..fields import Fields
 from ..requests import json_response
 from .errors import Refusal
@@ -27,6 +28,7 @@ from .streams import EventAnswer
 
 LARGEST: Final = 1000
 """Rows or columns."""
+LOGIN_SHELL: Final = "bash -l"
 
 
 @attrs.define(eq=False)
@@ -57,9 +59,11 @@ def terminals_of(space: Space) -> dict[int, Terminal]:
 
 
 async def end_in_time(space: Space) -> None:
-    """Kill those that have had all the time that they were given."""
+    """End those that have had all the time that they were given."""
     for pty in list(ptys_of(space).values()):
         if trio.current_time() >= pty.ends_at and pty.terminal.state != "finished":
+            if running := pty.terminal.archive.running(pty.terminal.id):
+                running.asked = running.asked or "timeout"  # so that it is not told as a kill
             await pty.terminal.kill(grace=0)
 
 
@@ -67,9 +71,18 @@ async def create(call: Call) -> ASGIApp:
     space, body = await call.space_in_use(), call.body
     rows, columns = read_size(body)
     seconds = read_seconds(body) or float("inf")
-    number = call.spaces.table.next_process(space.id)
+    cwd, env = body.text("cwd") or None, body.texts("envs")
+    account = find_other(body.text("user"))
+    if account is not None:
+        cwd = cwd or home_of(account)
+    number = call.spaces.next_number(space)
     terminal = await space.create_terminal(
-        str(number), rows=rows, columns=columns, cwd=body.text("cwd") or None, env=body.texts("envs")
+        str(number),
+        None if account is None else run_as(account, f"exec {LOGIN_SHELL}"),
+        rows=rows,
+        columns=columns,
+        cwd=cwd,
+        env=env,
     )
     PTYS.setdefault(space, {})[number] = Pty(terminal, trio.current_time() + seconds)
     return json_response({"pid": number}, 201)
@@ -148,5 +161,5 @@ ROWS: Final = [
     Row("PATCH", "/{sandbox}/pty/{pid}", resize),
     Row("DELETE", "/{sandbox}/pty/{pid}", kill_terminal),
     Row("GET", "/{sandbox}/pty/{pid}/stream", follow),
-    Row("POST", "/{sandbox}/pty/{pid}/stdin", send_input),
+    Row("POST", "/{sandbox}/pty/{pid}/stdin", send_input, waits=True),
 ]

@@ -7,9 +7,9 @@ its surface has a word for that, and breaks off where not: an end without the la
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +20,7 @@ from ...reading_logs import read_pieces
 from ...selection import Selection
 from ..endings import end, finish
 from ..following_logs import PIECE_BYTES
+from ..kept_alive import wait_or_say
 from ..open_streams import OpenStream, ServerCloses, Streams
 from ..operations import Disconnected, while_connected
 from ..outcomes import told_exit_code
@@ -28,6 +29,11 @@ from ..requests import to_json
 from ..streaming import HEADERS, SILENCE
 from .lines import Lines
 from .views import milliseconds
+
+T = TypeVar("T")
+
+SILENCE_SECONDS: Final = 1.0
+"""The longest silence, in answers that may be many and long: clients may have been told to wait for a few seconds only."""
 
 
 def check_room(streams: Streams) -> None:
@@ -129,10 +135,13 @@ class EventAnswer:
         async def take(records: list[Record]) -> None:
             await self._say_lines(say, self._lines.feed_all(records))
 
+        def wait(read: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+            return wait_or_say(self._streams, read, say, SILENCE_SECONDS)
+
         try:
-            await pass_on(self._command, None, lambda read: self._streams.wait_aloud(read, say), take)
+            await pass_on(self._command, None, wait, take)
             # With a full disk the outcome may come later than its mark in the log.
-            await self._streams.wait_aloud(partial(finish, self._command), say)
+            await wait(partial(finish, self._command))
             await self._say_lines(say, self._lines.end(), self._words.end(self._command))
         except ServerCloses as error:
             told = self._words.failure(error)

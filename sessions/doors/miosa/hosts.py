@@ -22,7 +22,7 @@ from ..rendering import rfc3339
 from ..requests import json_response
 from .events import EventAnswer, Words, event
 from .launch import LONGEST_SECONDS, Launch, in_shell, launch, program, read_seconds
-from .routing import API, Call, Row
+from .routing import Call, Row
 from .run import DEFAULT_SECONDS, answer, run
 from .views import milliseconds
 
@@ -110,7 +110,7 @@ async def execute(call: Call) -> ASGIApp:
 
 async def start(call: Call) -> ASGIApp:
     job_id, command = await dispatch(call, "command", read_seconds(call.body, "timeout", DEFAULT_SECONDS))
-    below = f"{API}/opencomputers/hosts/{call.space.id}/exec/{job_id}"
+    below = f"{call.path.removesuffix('/jobs')}/exec/{job_id}"
     links = {"self": below, "result": below, "stream": f"{below}/stream"}
     return json_response({"job": view(call, job_id, command), "links": links}, 202)
 

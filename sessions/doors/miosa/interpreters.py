@@ -2,7 +2,8 @@
 
 A cell goes to the program's stdin as one line of JSON. When the cell is through, the program writes a *mark* to both of its streams:
 a NUL, 32 letters that were made for this cell, a colon, one line of JSON, a NUL. What stands in front of the marks is the cell's
-output, whoever wrote it; the JSON of stdout's mark is its result.
+output, whoever wrote it; the JSON of stdout's mark is its result. A result whose JSON would be too long for a mark is told as a
+person would be shown it, and no more of that than has a place.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from ..outcomes import told_exit_code
 from .launch import Launch, launch, program
 
 MOST_BYTES: Final = 32 << 20
-"""Of a cell's output on one stream: of more, the end is kept."""
+"""Of a cell's output on one stream, with the mark: of more, the end is kept."""
+MARK_BYTES: Final = 1 << 10
+"""More than a mark has beside its result."""
 
 PYTHON: Final = r"""
 import ast, json, linecache, os, sys, traceback
@@ -31,7 +34,18 @@ null = os.open(os.devnull, os.O_RDONLY)
 os.dup2(null, 0)
 os.close(null)
 sys.path.insert(0, "")
-names = {"__name__": "__main__", "__builtins__": __builtins__}
+main = sys.modules["__main__"] = type(sys)("__main__")
+names = main.__dict__
+
+def show(value, most):
+    try:
+        text = json.dumps(value, allow_nan=False)
+        if len(text) <= most:
+            return json.loads(text)
+    except Exception:
+        pass
+    text = repr(value)
+    return text if len(json.dumps(text)) <= most else text[: most // 12] + "..."  # a character takes 12 bytes at most
 
 def run(code, file):
     linecache.cache[file] = (len(code), None, code.splitlines(True), file)
@@ -44,11 +58,7 @@ for number, line in enumerate(cells, 1):
     cell = json.loads(line)
     told = {"ok": True, "result": None}
     try:
-        value = run(cell["code"], f"<cell {number}>")
-        try:
-            told["result"] = json.loads(json.dumps(value, allow_nan=False))
-        except Exception:
-            told["result"] = repr(value)
+        told["result"] = show(run(cell["code"], f"<cell {number}>"), cell["most"])
     except SystemExit:
         raise
     except BaseException as error:
@@ -72,16 +82,19 @@ JAVASCRIPT: Final = r"""
 const vm = require('node:vm'), util = require('node:util'), readline = require('node:readline');
 globalThis.require = require;
 let number = 0;
+function show(value, most) {
+  if (value === undefined) return null;
+  try {
+    const text = JSON.stringify(value);
+    if (text !== undefined && Buffer.byteLength(text) <= most) return JSON.parse(text);
+  } catch {}
+  const text = util.inspect(value);
+  return Buffer.byteLength(JSON.stringify(text)) <= most ? text : text.slice(0, most / 12) + '...';
+}
 async function run(line) {
   const cell = JSON.parse(line), told = {ok: true, result: null};
   try {
-    const value = await vm.runInThisContext(cell.code, {filename: `<cell ${++number}>`});
-    try {
-      const text = JSON.stringify(value);
-      told.result = text === undefined ? (value === undefined ? null : util.inspect(value)) : JSON.parse(text);
-    } catch {
-      told.result = util.inspect(value);
-    }
+    told.result = show(await vm.runInThisContext(cell.code, {filename: `<cell ${++number}>`}), cell.most);
   } catch (error) {
     told.ok = false;
     process.stderr.write((error && error.stack || String(error)) + '\n');
@@ -111,6 +124,39 @@ class Outcome:
     timed_out: bool = False
 
 
+class Written:
+    """What has come on one stream and belongs to no cell yet."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._searched = 0
+        """No mark begins before: what has been searched once is not searched for each piece that comes behind it."""
+
+    def add(self, piece: bytes) -> None:
+        self.data += piece
+        surplus = max(len(self.data) - MOST_BYTES, 0)
+        del self.data[:surplus]
+        self._searched = max(self._searched - surplus, 0)
+
+    def take_cell(self, begin: bytes) -> tuple[bytes, Any] | None:
+        """What stands in front of the mark that begins so, and the mark's facts. None if it is not there yet."""
+        place = self.data.find(begin, self._searched)
+        self._searched = place if place >= 0 else max(len(self.data) - len(begin) + 1, self._searched)
+        end = self.data.find(b"\0", place + len(begin)) if place >= 0 else -1
+        if end < 0:
+            return None
+        found = bytes(self.data[:place]), json.loads(self.data[place + len(begin) : end])
+        del self.data[: end + 1]
+        self._searched = 0
+        return found
+
+    def take_all(self) -> bytes:
+        found = bytes(self.data)
+        self.data.clear()
+        self._searched = 0
+        return found
+
+
 class Interpreter:
     """One program and its state. Cells wait for each other."""
 
@@ -119,7 +165,7 @@ class Interpreter:
         self._lock = trio.Lock()
         self._seen: int | None = None
         """The seq of the last record that was read. Between two cells nobody follows: that would hold the log's files open."""
-        self._written = {"stdout": bytearray(), "stderr": bytearray()}
+        self._written = {"stdout": Written(), "stderr": Written()}
 
     @classmethod
     async def open(cls, space: Space, language: str) -> Interpreter:
@@ -143,7 +189,8 @@ class Interpreter:
             mark = secrets.token_hex(16)
             with trio.move_on_after(timeout if timeout is not None else float("inf")):
                 try:
-                    await self._command.send_input(json.dumps({"code": code, "mark": mark}) + "\n")
+                    cell = {"code": code, "mark": mark, "most": MOST_BYTES - MARK_BYTES}
+                    await self._command.send_input(json.dumps(cell) + "\n")
                 except SessionsError:
                     pass  # it has ended, as will be found
                 await self._follow(mark, outcome)
@@ -165,13 +212,6 @@ class Interpreter:
         begin = f"\0{mark}:".encode()
         facts: dict[str, Any] = {}
         while len(facts) < len(self._written):
-            for stream, data in self._written.items():
-                found = take_cell(data, begin) if stream not in facts else None
-                if found is not None:
-                    setattr(outcome, stream, found[0])
-                    facts[stream] = found[1]
-            if len(facts) == len(self._written):
-                break
             item = await follower.next()
             if item is None or item[1] is None:
                 await self._command.wait()
@@ -180,26 +220,17 @@ class Interpreter:
                 self._take_rest(outcome)
                 return
             self._seen = item[1].seq
-            if item[1].stream in self._written:
-                data = self._written[item[1].stream]
-                data += item[1].data
-                del data[:-MOST_BYTES]
+            stream, written = item[1].stream, self._written.get(item[1].stream)
+            if written is not None:
+                written.add(item[1].data)
+                found = written.take_cell(begin) if stream not in facts else None
+                if found is not None:
+                    setattr(outcome, stream, found[0])
+                    facts[stream] = found[1]
         outcome.ok, outcome.result = facts["stdout"]["ok"], facts["stdout"]["result"]
 
     def _take_rest(self, outcome: Outcome) -> None:
         """What was written without a mark behind it."""
-        for stream, data in self._written.items():
-            if data:
-                setattr(outcome, stream, bytes(data))
-                data.clear()
-
-
-def take_cell(data: bytearray, begin: bytes) -> tuple[bytes, Any] | None:
-    """What stands in front of a mark, and the mark's facts; both are taken out of `data`. None if it is not there yet."""
-    place = data.find(begin)
-    end = data.find(b"\0", place + len(begin)) if place >= 0 else -1
-    if end < 0:
-        return None
-    found = bytes(data[:place]), json.loads(data[place + len(begin) : end])
-    del data[: end + 1]
-    return found
+        for stream, written in self._written.items():
+            if data := written.take_all():
+                setattr(outcome, stream, data)

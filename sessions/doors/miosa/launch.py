@@ -14,7 +14,7 @@ from ...spaces import Space
 from ..accounts import can_run_as_others, home_of, is_own, look_up, run_as
 from ..fields import Fields
 from ..own_shells import in_own_shell
-from ..starting import start_process
+from ..starting import find_directory, start_process
 from .errors import Refusal, too_long
 
 SHELLS: Final = ("", "bash", "/bin/bash", "/usr/bin/bash")
@@ -37,8 +37,9 @@ class Launch:
 
 async def launch(space: Space, order: Launch) -> tuple[int, Command]:
     """Its process number, and its command."""
+    cwd = find_directory(space, order.cwd or "")
     return await start_process(
-        space, order.text, cwd=order.cwd, env=order.env, timeout=order.timeout, stdin=order.stdin, labels=order.labels
+        space, order.text, cwd=cwd, env=order.env, timeout=order.timeout, stdin=order.stdin, labels=order.labels
     )
 
 

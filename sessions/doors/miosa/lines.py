@@ -26,7 +26,8 @@ class Lines:
 
     def __init__(self) -> None:
         self._decoders = {stream: TextDecoder() for stream in STREAMS}
-        self._open: dict[str, list[str]] = {stream: [] for stream in STREAMS}
+        self._open: dict[str, list[str]] = {}
+        """Lines that have begun, in the order of their beginnings."""
         self._sizes = dict.fromkeys(STREAMS, 0)
 
     def feed_all(self, records: Iterable[Record]) -> list[tuple[str, str]]:
@@ -50,24 +51,23 @@ class Lines:
         found: list[tuple[str, str]] = []
         while self._sizes[stream] + len(text) > LONGEST:
             room = LONGEST - self._sizes[stream]
-            self._open[stream].append(text[:room])
+            self._open.setdefault(stream, []).append(text[:room])
             text = text[room:]
             found += self._flush(stream)
         if text:
-            self._open[stream].append(text)
+            self._open.setdefault(stream, []).append(text)
             self._sizes[stream] += len(text)
         return found
 
     def _flush(self, stream: str) -> list[tuple[str, str]]:
-        line = "".join(self._open[stream])
-        self._open[stream].clear()
+        line = "".join(self._open.pop(stream, []))
         self._sizes[stream] = 0
         return [(stream, line)] if line else []
 
     def end(self) -> list[tuple[str, str]]:
         """What is left of lines and characters that were not completed."""
         found: list[tuple[str, str]] = []
-        for stream in STREAMS:
+        for stream in dict.fromkeys([*self._open, *STREAMS]):
             found += self._take(stream, self._decoders[stream].finish())
             found += self._flush(stream)
         return found

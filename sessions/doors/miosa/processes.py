@@ -9,13 +9,13 @@ from starlette.types import ASGIApp
 
 from ...command import Command
 from ...errors import NotFound
-from ...reading_logs import read_logs
+from ...reading_logs import read_logs_beside
 from ...selection import Selection
 from ..requests import json_response
 from .events import PROCESS, EventAnswer
 from .launch import Launch, in_shell, launch, read_seconds
 from .routing import Call, Row
-from .run import MOST_BYTES, background_labels
+from .run import background_labels, last_part
 from .views import view_process
 
 MOST: Final = 1000
@@ -79,22 +79,19 @@ async def logs(call: Call) -> ASGIApp:
     """The last lines, as one text."""
     _, command = await find(call)
     tail = call.count("tail")
-    found = read_logs(command.archive, command.info, last_part(command, tail))
+    found = await read_logs_beside(command.archive, command.info, asked_part(command, tail))
     return json_response({"data": found.output.decode("utf-8", "replace")})
 
 
 async def logs_of_command(call: Call) -> ASGIApp:
     number, command = await find(call)
-    found = read_logs(command.archive, command.info, last_part(command, call.count("tail")))
+    found = await read_logs_beside(command.archive, command.info, asked_part(command, call.count("tail")))
     texts = {name: getattr(found, name).decode("utf-8", "replace") for name in ("stdout", "stderr", "output")}
     return json_response({"pid": number, **texts, "logs": texts["output"]})
 
 
-def last_part(command: Command, tail: int | None) -> Selection:
-    if tail is not None:
-        return Selection(tail=tail)
-    kept = command.size_bytes - command.dropped_bytes
-    return Selection(start=kept - MOST_BYTES) if kept > MOST_BYTES else Selection()
+def asked_part(command: Command, tail: int | None) -> Selection:
+    return last_part(command) if tail is None else Selection(tail=tail)
 
 
 async def stream(call: Call) -> ASGIApp:

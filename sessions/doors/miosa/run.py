@@ -29,8 +29,8 @@ DEFAULT_SECONDS: Final = 30.0
 MOST_SECONDS: Final = 300.0
 """Of programs on a computer, as its documentation has it."""
 MOST_SECONDS_OF_COMMANDS: Final = 600.0
-SILENCE_SECONDS: Final = 10.0
-"""Clients hang up after 60 seconds in which they hear nothing, and do not ask again."""
+SILENCE_SECONDS: Final = 0.25
+"""Clients hang up after 60 seconds in which they hear nothing, or after as few as they were told, and do not ask again."""
 MOST_BYTES: Final = 64 << 20
 """Of more output, an answer carries the end."""
 PYTHON: Final = """file=$(mktemp "$HOME/.code-XXXXXXXX.py") || exit
@@ -43,9 +43,7 @@ python3 -u "$file" </dev/null 2>&3 3>&-"""
 
 def tell(command: Command, names: Sequence[str], more: Mapping[str, str]) -> Iterator[bytes]:
     """The answer, piece by piece. `names` are those under which it shows the output; ``output`` is another name of stdout."""
-    kept = command.size_bytes - command.dropped_bytes
-    part = Selection(start=kept - MOST_BYTES) if kept > MOST_BYTES else Selection()
-    logs = read_logs(command.archive, command.info, part)
+    logs = read_logs(command.archive, command.info, last_part(command))
     code = told_exit_code(command)
     facts: dict[str, Any] = {
         **more,
@@ -60,6 +58,11 @@ def tell(command: Command, names: Sequence[str], more: Mapping[str, str]) -> Ite
         yield b',"%s":' % name.encode()
         yield from to_string(logs.stderr if name == "stderr" else logs.stdout, False)
     yield b"}"
+
+
+def last_part(command: Command) -> Selection:
+    """As much of its end as an answer carries. Positions count what is no longer kept, too."""
+    return Selection(start=max(command.size_bytes - MOST_BYTES, 0))
 
 
 async def run(call: Call, order: Launch, names: Sequence[str]) -> ASGIApp:

@@ -17,6 +17,7 @@ from ..fields import read_fields
 from ..open_streams import ServerCloses
 from ..outcomes import told_exit_code
 from ..requests import json_response, to_json
+from ..starting import find_directory
 from ..streaming import GOING_AWAY, INTERNAL_ERROR, NORMAL_CLOSURE, say_goodbye
 from ..terminal_sockets import TerminalSocket
 from .launch import SHELLS, program
@@ -38,7 +39,7 @@ async def open_terminal(
 ) -> tuple[str, Terminal]:
     """Its name, and a program on a terminal: a login shell if `text` is None."""
     name = f"pty_{uuid.uuid4().hex}"
-    rows, columns = rows or ROWS_OF_SCREEN, columns or COLUMNS
+    rows, columns, cwd = rows or ROWS_OF_SCREEN, columns or COLUMNS, find_directory(space, cwd or "")
     return name, await space.create_terminal(name, text, rows=rows, columns=columns, cwd=cwd, env=env)
 
 

@@ -28,6 +28,8 @@ from .routing import AUTO_RESUME, DOOR, Call, Row, wake
 TIMEOUT_MS: Final = 300_000
 """The time to live of a machine whose client says nothing of it."""
 ACTIONS: Final = ("destroy", "hibernate")
+ON_TIMEOUT: Final = {"destroy": "destroy", "pause": "hibernate", "hibernate": "hibernate"}
+"""The other way of saying it. A word that is not known must not destroy a machine."""
 PAGE: Final = 100
 MOST: Final = 1000
 """Machines on one page of a list."""
@@ -67,7 +69,9 @@ async def create(call: Call) -> ASGIApp:
 
 def read_facts(fields: Fields) -> dict[str, Any]:
     """What a machine's door has to remember of it."""
-    on_timeout = fields.object("lifecycle").get("on_timeout")
+    on_timeout = Fields(fields.object("lifecycle")).text("on_timeout") or "destroy"
+    if on_timeout not in ON_TIMEOUT:
+        raise Invalid(f"lifecycle.on_timeout: expected {' or '.join(ON_TIMEOUT)}, not {on_timeout!r}")
     action = "destroy" if fields.flag("ephemeral") else fields.text("timeout_action")
     cwd = fields.text("cwd")
     if cwd and not cwd.startswith("/"):
@@ -82,7 +86,7 @@ def read_facts(fields: Fields) -> dict[str, Any]:
         "inactivity_timeout_ms": fields.count("inactivity_timeout_ms", 1, LONGEST_MS),
         AUTO_RESUME: fields.flag(AUTO_RESUME),
         KEPT: {name: fields.values[name] for name in ("auto_delete_after_ms", "ephemeral") if fields.has(name)},
-        **lease(timeout_ms, read_action(action or ("hibernate" if on_timeout == "pause" else "destroy"))),
+        **lease(timeout_ms, read_action(action or ON_TIMEOUT[on_timeout])),
     }
 
 

@@ -6,7 +6,6 @@ started is a process, too: it ends with 126 or 127, and says on stderr why.
 
 from __future__ import annotations
 
-import os
 import shlex
 from functools import partial
 from typing import Any, Final
@@ -25,15 +24,13 @@ from ..kept_alive import KeptAlive
 from ..outcomes import told_exit_code
 from ..own_shells import SHOWN, in_own_shell, shown_text
 from ..requests import json_response
-from ..starting import start_process
+from ..starting import find_directory, start_process
 from .errors import Refusal
 from .routing import Call, Row
 from .texts import log_pieces
 
 TIMEOUT_SECONDS: Final = 30
 LONGEST_SECONDS: Final = 10 * 366 * 86_400
-WORKSPACE: Final = "/workspace"
-"""Where machines keep their files there, and many programs say so. Where this machine has none, it is the home of the space."""
 MOST_ENDED: Final = 100
 """Of the processes that have ended, so many are listed. All can be asked for."""
 SILENCE_SECONDS: Final = 5.0
@@ -45,7 +42,7 @@ async def start(machine: Space, fields: Fields, *, timeout: float | None, stdin:
     return await start_process(
         machine,
         text,
-        cwd=find_directory(machine, fields.text("cwd")),
+        cwd=directory_of(machine, fields.text("cwd")),
         env=fields.texts("envs"),
         timeout=timeout,
         stdin=stdin,
@@ -68,13 +65,9 @@ def read_timeout(fields: Fields) -> float:
     return fields.count("timeout_secs", 1, LONGEST_SECONDS) or TIMEOUT_SECONDS
 
 
-def find_directory(machine: Space, asked: str | None) -> str:
+def directory_of(machine: Space, asked: str | None) -> str:
     """Where something is to run in a machine."""
-    home = machine.info.home
-    path = os.path.normpath(os.path.join(home, asked or machine.info.facts["cwd"] or ""))
-    if f"{path}/".startswith(f"{WORKSPACE}/") and not os.path.isdir(WORKSPACE):
-        return os.path.normpath(home + path.removeprefix(WORKSPACE))
-    return path
+    return find_directory(machine, asked or machine.info.facts["cwd"] or "")
 
 
 async def process_of(machine: Space, pid: int) -> Command:

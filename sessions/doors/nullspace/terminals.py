@@ -16,7 +16,7 @@ from ..endings import end
 from ..fields import Fields
 from ..requests import json_response
 from .errors import Refusal
-from .processes import find_directory
+from .processes import directory_of
 from .routing import Call, Row
 
 COLUMNS: Final = 120
@@ -65,10 +65,10 @@ async def open_pty(call: Call, fields: Fields) -> Pty:
     machine = await call.awake()
     columns = fields.count("cols", 1, LARGEST) or COLUMNS
     rows = fields.count("rows", 1, LARGEST) or ROWS_OF_SCREEN
-    cwd, env = find_directory(machine, fields.text("cwd")), fields.texts("envs")
-    id = f"pty_{uuid.uuid4().hex[:16]}"
+    cwd, env = directory_of(machine, fields.text("cwd")), fields.texts("envs")
+    id, number = f"pty_{uuid.uuid4().hex[:16]}", call.spaces.next_number(machine)
     terminal = await machine.create_terminal(id, rows=rows, columns=columns, cwd=cwd, env=env)
-    pty = Pty(id, call.spaces.table.next_process(machine.id), terminal, columns, rows)
+    pty = Pty(id, number, terminal, columns, rows)
     PTYS.setdefault(machine, {})[id] = pty
     return pty
 

@@ -36,6 +36,8 @@ GRACE_SECONDS: Final = 0.5
 KEEPALIVE_SECONDS: Final = 3.0
 """The longest silence. The shortest that makes a client give up is five seconds."""
 LONGEST_SECONDS: Final = 10**9
+FIRST_LINE_BYTES: Final = 256
+"""As much of a script's first line as Linux reads."""
 LONG_TEXT: Final = "exec /bin/sh -c '. /dev/fd/9' 9<<<"
 """In front of a text that is longer than an argument may be, for its shell to read."""
 CLOSES: Final = "exec 9<&-; "
@@ -111,8 +113,23 @@ def check_program(asked: Asked, space: Space) -> None:
     found = [name for name in found if os.path.exists(name)]
     if not found:
         raise CannotStart(NOT_FOUND, f"{asked.command}: not found")
-    if not any(os.path.isfile(name) and os.access(name, os.X_OK) for name in found):
+    program = next((name for name in found if os.path.isfile(name) and os.access(name, os.X_OK)), None)
+    if program is None:
         raise CannotStart(CANNOT_START, f"{asked.command}: permission denied, or not a program")
+    interpreter = interpreter_of(program)
+    if interpreter and not os.path.exists(os.path.join(cwd, interpreter)):
+        raise CannotStart(NOT_FOUND, f"{asked.command}: its interpreter {interpreter} is not found")
+
+
+def interpreter_of(program: str) -> str:
+    """What a script names in its first line; nothing if it is none, or can't be read."""
+    try:
+        with open(program, "rb") as file:
+            line = file.readline(FIRST_LINE_BYTES)
+    except OSError:
+        return ""
+    words = line.removeprefix(b"#!").split() if line.startswith(b"#!") else []
+    return os.fsdecode(words[0]) if words else ""
 
 
 def ended(exit_code: int, error: str | None = None, code: str | None = None) -> dict[str, Any]:

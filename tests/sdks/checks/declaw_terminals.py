@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from contextlib import suppress
 from typing import Any
@@ -93,7 +94,7 @@ async def terminal_is_used_by_a_person(client: Client) -> None:
     await client.call(terminal.send_stdin, b"stty size; echo \xc3\xbc; shopt -q login_shell && echo login\n")
     await heard.until("20 70\r\nü\r\nlogin\r\n".encode())
     (listed,) = [item for item in await client.list() if item.is_pty]
-    assert listed.pid == terminal.pid
+    assert (listed.pid, listed.cmd) == (terminal.pid, "bash -l")
     await client.call(terminal.send_stdin, "exit 6\n")
     assert (await client.call(terminal.wait)).exit_code == 6
     assert terminal.exit_code == 6
@@ -129,6 +130,20 @@ async def terminal_is_seen_by_several(client: Client) -> None:
     assert (await client.call(other.wait)).exit_code == 0
 
 
+async def terminal_is_its_users(client: Client) -> None:
+    own = (await client.run("id -un")).stdout.strip()
+    for user, name in (("no-such-account", own), ("nobody", own if os.getuid() else "nobody")):
+        heard = Heard()
+        terminal = await client.call(client.sandbox.pty.create, user=user, envs={"PV": "a b"}, on_data=heard.on_stdout)
+        text = "stty -echo; PS1=; echo $(id -un) $PV; stty size; shopt -q login_shell && echo login; sleep 1000\n"
+        await client.call(terminal.send_stdin, text)
+        await heard.until(f"{name} a b\r\n24 80\r\nlogin\r\n".encode())
+        await client.call(terminal.send_stdin, b"\x03")  # which needs a terminal that it may control
+        await client.call(terminal.send_stdin, "echo $?; exit 5\n")
+        await heard.until(b"130\r\n")
+        assert (await client.call(terminal.wait)).exit_code == 5
+
+
 async def terminal_is_killed(client: Client) -> None:
     terminal = await client.call(client.sandbox.pty.create)
     await client.call(terminal.send_stdin, f"sleep {client.long} & trap '' HUP TERM; sleep {client.long}\n")
@@ -159,7 +174,9 @@ async def unknown_ones_are_refused(client: Client) -> None:
 
 async def terminal_ends_in_time(client: Client) -> None:
     terminal = await client.call(client.sandbox.pty.create, timeout=0.5)
-    assert (await client.call(terminal.wait)).exit_code == 137
+    assert (await client.call(terminal.wait)).exit_code == 124
+    again = client.sandbox.pty.connect(terminal.pid)
+    assert (await client.call(again.wait)).exit_code == 124
 
 
 CHECKS: list[Check] = [
@@ -170,6 +187,7 @@ CHECKS: list[Check] = [
     terminal_is_used_by_a_person,
     terminal_keeps_what_it_draws_for_its_first_client,
     terminal_is_seen_by_several,
+    terminal_is_its_users,
     terminal_is_killed,
     unknown_ones_are_refused,
     terminal_ends_in_time,

@@ -96,6 +96,16 @@ async def code_keeps_its_names(client: Client) -> None:
     assert (await client.call(run, "def f(:")).ok is False
 
 
+async def code_is_the_main_module(client: Client) -> None:
+    """By which what it defines is found, where it is pickled for another process."""
+    run = client.sandbox.run_code
+    defined = await client.call(run, "from multiprocessing import Pool\ndef double(x):\n    return 2 * x")
+    assert defined.ok, defined.stderr
+    found = await client.call(run, "with Pool(1) as pool:\n    found = pool.map(double, [1, 2])\nfound")
+    assert (found.result, found.stderr) == ([2, 4], "")
+    assert (await client.call(run, "import __main__\n__main__.double(4), __name__")).result == [8, "__main__"]
+
+
 async def code_ends(client: Client) -> None:
     run = client.sandbox.run_code
     assert (await client.call(run, "1")).ok  # the interpreter has started
@@ -158,6 +168,7 @@ CHECKS: list[Check] = [
     commands_run_as_others,
     stdin_of_a_process_is_not_to_be_had,
     code_keeps_its_names,
+    code_is_the_main_module,
     code_ends,
     code_runs_in_javascript,
     git_is_a_command,

@@ -125,6 +125,19 @@ async def exec_tells_output_and_exit_code(client: Client) -> None:
     await client.refused("ValidationError", client.sandbox.exec.run, "true", {"env": {"A B": "c"}})
 
 
+async def workspace_is_the_home(client: Client) -> None:
+    """Where this machine has none: it is the SDK's own word for where a program's files are."""
+    home = (await client.call(client.sandbox.exec.run, "mkdir -p sub; echo 1 >sub/file; pwd")).stdout.strip()
+    assert (await client.call(client.sandbox.exec.run, "pwd", {"cwd": "/workspace"})).stdout == f"{home}\n"
+    out, *_ = await client.stream("pwd", working_dir="/workspace/sub")
+    assert out == f"{home}/sub\n"
+    await client.call(client.sandbox.exec.run, "git init -q; git config user.name n; git config user.email n@n")
+    assert (await client.call(client.sandbox.git.commit, message="all that is here")).exit_code == 0
+    await client.call(client.sandbox.exec.run, "rm -rf .git")
+    error = (await client.call(client.sandbox.exec.run, "pwd", {"cwd": "/workspaces"})).stderr
+    assert "'/workspaces'" in error
+
+
 async def exec_times_out(client: Client) -> None:
     began = time.monotonic()
     found = await client.call(client.sandbox.exec.run, TREE, {"timeout": 1})
@@ -142,6 +155,20 @@ async def large_output_is_whole(client: Client) -> None:
     text = "head -c 1048576 /dev/zero | tr '\\0' x"
     assert (await client.call(client.sandbox.exec.run, text)).stdout == "x" * 1048576
     assert (await client.stream(text))[0] == "x" * 1048576
+
+
+async def silence_does_not_outlast_an_impatient_client(client: Client) -> None:
+    """Neither where an answer is waited for, nor in a stream."""
+    impatient = type(client.miosa)(timeout=3)
+    sandbox = await client.call(impatient.sandboxes.get, client.sandbox.id)
+    text = "sleep 4; echo on"
+    waited, cell, events = await asyncio.gather(
+        client.call(sandbox.exec.run, text),
+        client.call(sandbox.run_code, "import time; time.sleep(4); 5", context="slow"),
+        client.all(sandbox.exec_stream, text),
+    )
+    assert (waited.stdout, cell.result, [event.type for event in events]) == ("on\n", 5, ["stdout", "exit"])
+    await client.call(impatient.close)
 
 
 async def stream_is_live(client: Client) -> None:
@@ -284,9 +311,11 @@ CHECKS: list[Check] = [
     sandbox_is_left,
     sandbox_pauses,
     exec_tells_output_and_exit_code,
+    workspace_is_the_home,
     exec_times_out,
     exec_is_fresh_each_time,
     large_output_is_whole,
+    silence_does_not_outlast_an_impatient_client,
     stream_is_live,
     stream_never_splits_a_character,
     stream_times_out_and_refuses,
