@@ -121,6 +121,7 @@ class LiveSession:
             raise
         self._last_number += 1
         self.commands[command.number] = command
+        self.workshop.bell.ring()
         if at_once:
             self.recorder.mark_started(command)
             self._run(command)

@@ -69,6 +69,7 @@ class LiveTerminal(LiveSession):
                 raise Broken(f"the terminal's program {argv[0]!r} can't be started: {error}") from error
             raise
         self.commands[1] = command
+        self.workshop.bell.ring()
         self.recorder.mark_started(command)
         self._pump.watch(command)
         if self._exit_code is not None:

@@ -34,6 +34,8 @@ from .workshop import Workshop
 
 LISTEN_SECONDS: Final = 1.0
 """Between two looks for shells that have lost their voice, and for who was stopped and must not be."""
+IDLE_SECONDS: Final = 10.0
+"""The same while no command runs."""
 RECOVERY_POLL_SECONDS: Final = 0.02
 """Between two looks at a dead engine that another task or process recovers."""
 
@@ -65,13 +67,19 @@ async def tidy_up(catalog: Catalog) -> None:
         await run_in_thread(catalog.checkpoint)
 
 
-async def listen_to_shells(archive: Archive, keeper: Keeper) -> None:
+async def listen_to_shells(archive: Archive, workshop: Workshop) -> None:
+    """Look after all commands, and after the keeper. An idle engine is woken as seldom as can be: memory that was not used for a
+    while takes long to come back."""
     for look in itertools.count():
         await trio.sleep(LISTEN_SECONDS)
-        keeper.proceed()
-        for session in [session for session in archive.live.values() if session.commands]:
+        workshop.keeper.proceed()
+        busy = [session for session in archive.live.values() if session.commands]
+        for session in busy:
             session.listen()
             continue_reporters(session.commands.values(), look)
+        if not busy:
+            with trio.move_on_after(IDLE_SECONDS):
+                await workshop.bell.wait()
 
 
 OPEN: Final[weakref.WeakKeyDictionary[open_engine, None]] = weakref.WeakKeyDictionary()
@@ -164,7 +172,7 @@ class open_engine:
             raise_limit(),
         )
         archive = Archive(root, catalog, partial(check_owner, root))
-        services.start_soon(listen_to_shells, archive, self._keeper)
+        services.start_soon(listen_to_shells, archive, workshop)
         self._engine = Engine(root, self._limits, owner, archive, workshop)
         OPEN[self] = None
         return self._engine

@@ -19,6 +19,21 @@ READ_BYTES: Final = 1 << 19
 and turns of the loop are twice as many, 1.5 GB took an eighth longer."""
 
 
+class Bell:
+    """Wakes who looks after commands, seldom while there are none."""
+
+    def __init__(self) -> None:
+        self._rung = trio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self) -> None:
+        """Until it is rung the next time."""
+        self._rung = trio.Event()
+        await self._rung.wait()
+
+
 @attrs.frozen
 class Workshop:
     """The tools of an engine."""
@@ -34,3 +49,5 @@ class Workshop:
     """The soft limit of descriptors that shells get."""
     buffer: bytearray = attrs.field(factory=lambda: bytearray(READ_BYTES))
     """All pipes are read into this one: fresh memory for each read would cost more than the read."""
+    bell: Bell = attrs.field(factory=Bell)
+    """Rung for each command that is new."""

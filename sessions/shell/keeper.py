@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -20,6 +20,9 @@ from ..errors import Broken
 from ..threads import run_in_thread
 from . import keeper_program
 from .poller import Poller
+
+PATIENCE_SECONDS: Final = 1.0
+"""An answer takes a few ms, if nobody stops the keeper meanwhile."""
 
 
 class Keeper:
@@ -81,10 +84,9 @@ class Keeper:
                         break
                     except BlockingIOError:  # hundreds of shells are being opened at once
                         await trio.lowlevel.wait_writable(channel)
-            # Nobody may be cancelled now: the process would run on, and nobody know it. It takes a few ms, or a second if the
-            # keeper was stopped.
+            # Nobody may be cancelled now: the process would run on, and nobody know it.
             with trio.CancelScope(shield=True):
-                answer = await receive.receive()
+                answer = await self._answer(receive)
         except (OSError, trio.EndOfChannel, trio.ClosedResourceError) as error:
             raise Broken(f"the keeper process of this engine has gone ({error}): try again") from error
         finally:
@@ -94,6 +96,12 @@ class Keeper:
             raise OSError(answer["error"])
         pid: int = answer["pid"]
         return pid
+
+    async def _answer(self, receive: trio.MemoryReceiveChannel[dict[str, Any]]) -> dict[str, Any]:
+        while True:
+            with trio.move_on_after(PATIENCE_SECONDS):
+                return await receive.receive()
+            self.proceed()
 
     def proceed(self) -> None:
         """Continue the keeper, if a command has stopped it: it would start no shell, and tell of no shell's end."""

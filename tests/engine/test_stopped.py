@@ -92,6 +92,28 @@ async def test_a_keeper_that_is_stopped_again_and_again(often: None, engine: ses
         assert (await other.run("exit 3")).exit_code == 3
 
 
+async def test_an_engine_rests_while_no_command_runs(often: None, engine: sessions.Engine) -> None:
+    session = await engine.create_session()
+    for _ in range(2):
+        while trio.lowlevel.current_statistics().seconds_to_next_deadline < opening.IDLE_SECONDS / 2:
+            await trio.lowlevel.checkpoint()
+        # One that comes now is looked after at once.
+        assert (await session.run("kill -STOP $PPID; exit 3")).exit_code == 3
+        await session.restart()
+
+
+async def test_a_keeper_that_somebody_stops_while_nothing_runs(
+    often: None, engine: sessions.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "IDLE_SECONDS", 0.2)
+    session = await engine.create_session()
+    with trio.fail_after(PATIENCE_SECONDS):
+        os.kill(engine.workshop.keeper.pid or 0, signal.SIGSTOP)
+        os.kill(session.shell_pid or 0, signal.SIGKILL)
+        while session.state != "ended":
+            await trio.sleep(0.01)
+
+
 # The shell
 
 
