@@ -15,9 +15,6 @@ from .store.transcript import EVERYBODY
 
 STALL_SECONDS: Final = 10.0
 """How long a close waits for a disk that can't be written. Then what is left is for the next engine, which marks it lost."""
-STUCK_SECONDS: Final = 15.0
-"""How long a close waits for shells and commands that don't end although they were killed. It comes on top of two graces: a
-command has one, and what it has left."""
 EXIT_SECONDS: Final = 1.0
 """What an idle shell gets to end by itself, with its EXIT trap."""
 
@@ -42,9 +39,12 @@ async def end_all(session: LiveSession, grace: float) -> None:
         if session.is_queued(command):
             session.drop(command, Outcome("session_closed", None))
     census = session.workshop.census
-    for command in list(session.commands.values()):
-        if command.order.detached:
-            await stopping.await_birth(command)  # only then is it known which process it is
+    with trio.move_on_after(stopping.most_seconds(grace)):
+        for command in list(session.commands.values()):
+            if command.order.detached:
+                await stopping.await_birth(command)  # only then is it known which process it is
+            elif not command.is_over:
+                command.asked = command.asked or "session_closed"  # whoever it is who ends it
     spared = {
         command.id: command.leader
         for command in session.commands.values()
@@ -54,7 +54,7 @@ async def end_all(session: LiveSession, grace: float) -> None:
         shells = {session.shells.pid} if session.shells.pid else set()
         memory = processes.Memory(lambda seen: processes.of_sessions(seen, {session.info.id}, shells, spared))
         memory.find(await census.take())
-        with trio.move_on_after(2 * grace + STUCK_SECONDS):  # what sits in the kernel then, runs on, and says so
+        with trio.move_on_after(stopping.most_seconds(grace)):  # what sits in the kernel then, runs on, and says so
             async with trio.open_nursery() as nursery:
                 for command in list(session.commands.values()):
                     if not command.is_over and command.id not in spared:
@@ -99,7 +99,7 @@ def abandon(session: LiveSession) -> None:
 
 async def end_detached(session: LiveSession, grace: float) -> None:
     """End what outlived its session, because its engine ends now."""
-    with trio.move_on_after(2 * grace + STUCK_SECONDS) as limit:
+    with trio.move_on_after(stopping.most_seconds(grace)) as limit:
         async with trio.open_nursery() as nursery:
             for command in list(session.commands.values()):
                 if not command.is_over:

@@ -46,7 +46,10 @@ async def read_beside(archive: Archive, target: CommandInfo | str, read: Callabl
         first, beyond = bounds(log.reader, target)
         if log.reader.count()[1] < LARGE_BYTES and beyond - first < LARGE_RECORDS:
             return read(log.reader)
-        return await run_in_thread(read, log.reader)
+        try:
+            return await run_in_thread(read, log.reader)
+        except RuntimeError:  # there are no more threads: it takes longer than others should wait, but is there
+            return read(log.reader)
     finally:
         log.close()
 

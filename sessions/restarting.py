@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from .errors import Closed
+import trio
+
+from .errors import Broken, Closed
 from .lifecycle import OPEN_STATES
 from .live import LiveSession
-from .stopping import await_birth, stop
+from .stopping import await_birth, most_seconds, stop
 
 
 async def ensure_shell(session: LiveSession) -> None:
@@ -38,13 +40,19 @@ async def restart(session: LiveSession, only_if_ended: bool = False) -> None:
         if only_if_ended and session.shells.now is not None:
             return
         session.end_queue()
-        if session.foreground is not None:
-            shop = session.workshop
-            await stop(session.foreground, shop.census, "killed", shop.limits.kill_grace_seconds)
-        for number in list(session.starting):  # about to be forked: they go on
-            if (command := session.commands.get(number)) is not None:
-                await await_birth(command)
-        await session.shells.kill()
+        shop, grace = session.workshop, session.workshop.limits.kill_grace_seconds
+        with trio.move_on_after(most_seconds(grace)) as limit:
+            if session.foreground is not None:
+                await stop(session.foreground, shop.census, "killed", grace)
+            for number in list(session.starting):  # about to be forked: they go on
+                if (command := session.commands.get(number)) is not None:
+                    await await_birth(command)
+            await session.shells.kill()
+        if limit.cancelled_caught:
+            raise Broken(
+                f"the shell of session {session.info.name!r} can't be ended, as it or its command sits in the kernel, which may"
+                " wait for a disk or a server: try again later, or close it"
+            )
         await session.open_shell()
         check_open(session)  # a close may have begun meanwhile: it ends the fresh one, too
         session.restarted = True

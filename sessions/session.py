@@ -29,7 +29,7 @@ from .models import Logs, Result, SessionInfo
 from .reading_logs import Selection, read_logs_beside
 from .restarting import ensure_shell, restart
 from .running import Order, RunningCommand
-from .shell.script import DIALECTS
+from .shell.script import without_kept
 from .streams import Callback, Callbacks, RecordStream
 from .terminal import command_from
 
@@ -178,7 +178,7 @@ class Session(SessionFacts):
             text=check_text(text),
             in_shell=check_flag("in_shell", in_shell),
             labels=check_labels(labels) if labels else {},
-            env=DIALECTS[live.info.shell].taken(check_env(env)) if env else {},
+            env=without_kept(check_env(env), live.info.shell) if env else {},
             cwd=check_cwd(cwd, live.shells.working_directory()) if cwd is not None else None,
             stdin=stdin is not False,
             timeout=check_seconds("timeout", timeout),

@@ -43,8 +43,15 @@ REPORTER_TURNS: Final = 4
 """Each so many looks, a command is looked at that has left somebody behind, maybe, who holds its stderr."""
 KILL_SECONDS: Final = 10.0
 """How long a process in uninterruptible sleep is waited for."""
+STUCK_SECONDS: Final = 15.0
+"""How long shells and commands are waited for that don't end although they were killed."""
 LOOK_SECONDS: Final = 0.02
 """Between two looks at processes that have been told to end; doubled each time, up to a quarter of a second."""
+
+
+def most_seconds(grace: float) -> float:
+    """What a shell with all its commands gets to end: a command has one grace, and what it has left another."""
+    return 2 * grace + STUCK_SECONDS
 
 
 class Census:

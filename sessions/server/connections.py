@@ -27,7 +27,7 @@ from typing import Any, Final
 import h11
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed
+from hypercorn.events import Closed, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -83,7 +83,7 @@ class Connection:
         self.answers = 0
         """How many are under way."""
         self.hung_up = False
-        """Whether it was a WebSocket, whose client has gone."""
+        """Whether its client has gone while an answer was under way."""
         self.scope = trio.CancelScope()
 
     def end_if_over(self) -> None:
@@ -101,13 +101,25 @@ class Speaker(TCPServer):
     def __init__(self, connection: Connection, app: Any, config: Config, context: WorkerContext, stream: Any) -> None:
         super().__init__(app, config, context, ConnectionState({}), stream)
         self._connection = connection
+        self._is_read = False
+        """Whether its client will ask no more."""
 
     async def protocol_send(self, event: Any) -> None:
+        if self._is_read and isinstance(event, Updated):
+            return  # it would wait for another request
+        was_answering = self._is_answering
         try:
             await super().protocol_send(event)
         except trio.BusyResourceError:
             # It is being closed at this moment, as its client has ended its half in the middle of a request's body.
             await self.protocol.handle(Closed())
+        if was_answering and not self._is_answering and isinstance(event, RawData):
+            self._connection.hung_up = True  # which the reader does not notice behind a request that waits for its turn
+
+    @property
+    def _is_answering(self) -> bool:
+        protocol = self.protocol.protocol
+        return isinstance(protocol, H11Protocol) and protocol.stream is not None
 
     async def _read_data(self) -> None:
         protocol = self.protocol.protocol
@@ -118,7 +130,8 @@ class Speaker(TCPServer):
             if isinstance(connection, h11.Connection):
                 connection.next_event = partial(next_event, connection)  # type: ignore[method-assign]
         await super()._read_data()
-        if isinstance(protocol, H11Protocol) and protocol.stream is None:
+        self._is_read = True
+        if not self._is_answering:
             await self.idle_task.stop()
         if isinstance(protocol, H11Protocol) and isinstance(protocol.connection, H11WSConnection):
             self._connection.hung_up = True
@@ -146,6 +159,10 @@ async def check_protocol(protocol: H11Protocol, request: h11.Request) -> None:
     """Who begins with HTTP/2 is told that it is not spoken here. An offer to change to it, as some clients make each time, is none to take."""
     if request.method == b"PRI":
         await H11Protocol._check_protocol(protocol, request)
+    offers = [value.lower() for name, value in request.headers if name == b"upgrade"]
+    if offers and offers != [b"websocket"] and isinstance(protocol.connection, h11.Connection):
+        # h11 reads nothing more until it is told whether the offer is taken, so the client could not be seen to leave.
+        protocol.connection._cstate.pending_switch_proposals.clear()
 
 
 def next_event(connection: h11.Connection) -> Any:

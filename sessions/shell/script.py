@@ -63,12 +63,10 @@ class Dialect:
     """True if it reports 0 for a loop of its own that was interrupted."""
     holds_by: str | None
     """The descriptor by which a reporter holds its command's stderr open, as a redirection begins; None where it doesn't."""
+    reads_history: bool
+    """True if it reads what its user has typed at prompts, before it can be told not to."""
     keeps: frozenset[str]
     """Variables that it takes from nobody's environment: to set them fails, or does something else."""
-
-    def taken(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Of an environment, what it takes."""
-        return {name: value for name, value in env.items() if name not in self.keeps}
 
 
 BASH: Final = Dialect(
@@ -81,18 +79,20 @@ BASH: Final = Dialect(
     resends_report=False,
     hides_interrupt=False,
     holds_by="{__sessions_held}",  # one of its own above 9: DEBUG traps write to stdout, ``set -x`` to stderr
+    reads_history=True,
     keeps=BASH_KEEPS,
 )
 SH: Final = Dialect(
     name="sh",
     argv=("sh", "-i"),
-    setup="PS1= PS2=; unset MAILCHECK HISTFILE; set +m",
+    setup="PS1= PS2=; unset MAILCHECK; set +m",
     word="\\command",
     reports_by_file=False,
     own_group=False,
     resends_report=True,
     hides_interrupt=False,
     holds_by="",  # stdout, to which nothing is written
+    reads_history=False,
     keeps=frozenset(),
 )
 ZSH: Final = Dialect(
@@ -106,9 +106,16 @@ ZSH: Final = Dialect(
     resends_report=False,
     hides_interrupt=True,
     holds_by=None,  # it runs the command in its foreground, and could not let go
+    reads_history=False,
     keeps=ZSH_KEEPS,
 )
 DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (BASH, SH, ZSH)}
+
+
+def without_kept(env: Mapping[str, str], shell: str) -> dict[str, str]:
+    """What a shell takes of an environment. A terminal is no shell of ours."""
+    kept = DIALECTS[shell].keeps if shell in DIALECTS else frozenset()
+    return {name: value for name, value in env.items() if name not in kept}
 
 
 class Report(NamedTuple):
@@ -264,7 +271,9 @@ class Writer:
             )
             pid = f"{word} zmodload zsh/system; {tell} s ${{sysparams[pid]}} {to}"
             source += f" {logged}"
-            steps += [*keep, f"{{ {tell} o 0 {to}; {source}; }} <{path}i" if request.stdin else f"{source} </dev/null"]
+            begun = [f"{tell} o 0 {to}"] if request.stdin else []
+            stdin = f"{path}i" if request.stdin else "/dev/null"
+            steps.append(f"{{ {'; '.join([*begun, *keep, source])}; }} <{stdin}")
             job = "\n".join(steps)
             return f"{{ {save}; (\n{begin}\n{pid}\n{job}\n) 0>{path}e\n{tell} e $? {to}\n}} &\n"
         # A fork of bash gives up aliases along with its interactivity, and learns of its own group only by `set -m`: before, a
@@ -277,11 +286,12 @@ class Writer:
         if self.dialect.holds_by:
             source += f" {self.dialect.holds_by}>&-"
         # What a trap for EXIT writes belongs to the log, so that is where its streams go for good. Who traces would see us
-        # there, so for them it is only while the text is sourced.
+        # there, so for them it is only while the text is sourced. A DEBUG trap may have bash leave out the `exit`.
         traced = "; ".join([*keep, f"{source} {logged}", f"{word} exit"])
-        steps += [f"case $- in *[xvTE]*) {traced} ;; esac", *keep]
+        steps.append(f"case $- in *[xvTE]*) {traced} ;; esac")
+        plain = f"case $- in *[xvTE]*) ;; *) {'; '.join([*keep, source])} ;; esac"
         stdin = f"<{path}i" if request.stdin else "</dev/null"
-        job = "\n".join(["{", *steps, "} >/dev/null 2>/dev/null", source])
+        job = "\n".join(["{", *steps, "} >/dev/null 2>/dev/null", plain])
         # What bash's `builtin exec` redirects is as before when it is done.
         exec_ = "\\builtin unset -f exec; \\exec" if self.dialect.own_group else f"{word} exec"
         return (

@@ -95,7 +95,8 @@ class Shell:
             )  # of a command in which this program runs: forks carry none until they get one
             # At its start an interactive POSIX shell takes this for a startup file; to others it is a variable like any.
             later = {"ENV": environment.pop("ENV")} if "ENV" in environment else {}
-            environment["HISTFILE"] = ""  # else an interactive bash reads what its user has typed at prompts
+            if dialect.reads_history:
+                environment["HISTFILE"] = ""
             try:
                 shell.pid = await keeper.spawn(argv, environment, cwd, shell._control.shell_end, shell._exit)
             finally:

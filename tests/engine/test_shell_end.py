@@ -301,3 +301,10 @@ async def test_an_ended_session_can_be_closed_and_its_name_taken_again(engine: s
     assert second.id != first.id
     with pytest.raises(sessions.Closed):
         await first.restart()
+
+
+async def test_a_text_runs_once_although_the_shell_must_not_exit(session: sessions.Session) -> None:
+    """A DEBUG trap that fails has bash leave out a command, with this option."""
+    await session.run("shopt -s extdebug; trap '[[ $BASH_COMMAND != *exit* ]]' DEBUG")
+    command = await (await session.run_async("echo once")).wait()
+    assert ((await command.logs()).stdout, command.exit_code) == (b"once\n", 0)

@@ -17,7 +17,7 @@ import trio.testing
 from conftest import SHELLS, leftovers
 
 import sessions
-from sessions import opening, stopping
+from sessions import opening, reading_logs, stopping
 from sessions.live import LiveSession
 from sessions.running import Order, RunningCommand
 from sessions.shell import processes
@@ -321,6 +321,19 @@ async def test_commands_that_have_used_up_all_threads_can_be_ended(
             elif verb == "close":
                 await session.close()
     assert leftovers({session.id}) == []
+
+
+async def test_a_large_log_is_read_although_there_are_no_more_threads(
+    session: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(reading_logs, "LARGE_RECORDS", 1)
+    monkeypatch.setattr(trio.to_thread, "run_sync", refuse)
+    result = await session.run("echo out; echo err >&2")
+    assert (result.stdout, result.stderr) == ("out\n", "err\n")
+    assert str(await result.command.excerpt()) == "out\nerr\n"
 
 
 async def test_callers_in_all_threads_of_trio_can_run_commands(session: sessions.Session) -> None:

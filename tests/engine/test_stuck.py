@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 20
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "KILL_SECONDS", 0.2)
-    monkeypatch.setattr(closing, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(stopping, "STUCK_SECONDS", 0.2)
     monkeypatch.setattr(closing, "STALL_SECONDS", 0.2)
 
 
@@ -102,3 +102,28 @@ kill(children[0], signal.SIGKILL)
 def test_a_keeper_ends_although_somebody_does_not() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert (done.stdout, done.stderr) == ("[True, False, False]\n", "")
+
+
+async def test_close_after_a_restart_in_vain(session: sessions.Session) -> None:
+    command = await session.run_async("trap '' INT; echo on; sleep 600", in_shell=True)
+    await command.wait_for("on")
+    left = session.shell_pid
+    with without_effect(), trio.fail_after(PATIENCE_SECONDS):
+        with pytest.raises(sessions.Broken, match=r"sits in the kernel.*try again later"):
+            await session.restart()
+        await session.close(grace=0)
+        assert session.state == "closed"
+    os.killpg(left or 0, signal.SIGKILL)
+
+
+async def test_all_are_told_as_ended_by_the_close(session: sessions.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those to whom it had not come when its time for that was over: the sweep ends them."""
+    monkeypatch.setattr(stopping, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(closing, "STALL_SECONDS", 10.0)
+    commands = [await session.run_async("exec sleep 600") for _ in range(10)]
+    with trio.fail_after(PATIENCE_SECONDS):
+        for command in commands:
+            while command.state != "running":
+                await trio.sleep(0.001)
+        await session.close(grace=0)
+    assert {command.reason for command in commands} == {"session_closed"}

@@ -137,3 +137,19 @@ async def test_variables_that_a_shell_keeps_for_itself(engine: sessions.Engine, 
     told = await command.logs()
     assert (told.stdout.decode(), told.stderr) == (before.removesuffix(".\n") + "yes.\n", b"")
     assert (await session.run(text)).stdout == before
+
+
+async def test_variables_for_who_runs_no_commands(engine: sessions.Engine) -> None:
+    terminal = await engine.create_terminal("sleep 600")
+    session = await engine.get_session(terminal.session_id)
+    with pytest.raises(sessions.Conflict, match="is a terminal"):
+        await session.run("true", env={"A": "1"})
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_a_status_that_stays_for_a_command_with_stdin(engine: sessions.Engine, shell: str) -> None:
+    session = await engine.create_session(shell=shell)
+    await session.run("(exit 3)")
+    command = await session.run_async("echo $?; cat", stdin="in")
+    await command.wait()
+    assert (await command.logs()).stdout == b"3\nin"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+
 import h11
 import pytest
 import trio
@@ -78,6 +81,12 @@ async def test_kept_for_who_may_ask_again_and_cut_when_he_does_not(
             assert await stream.receive_some() == b"", "it was idle for too long"
 
 
+async def given_back(before: set[str]) -> None:
+    with trio.fail_after(SECONDS):
+        while open_descriptors() > before:
+            await trio.sleep(0.01)
+
+
 async def test_given_back_at_once_when_its_client_has_gone(engine: sessions.Engine) -> None:
     async with served(engine) as addresses:
         before = open_descriptors()
@@ -88,6 +97,35 @@ async def test_given_back_at_once_when_its_client_has_gone(engine: sessions.Engi
         await trio.testing.wait_all_tasks_blocked()  # each waits for another request
         for client in clients:
             client.socket.close()
-        with trio.fail_after(SECONDS):
-            while open_descriptors() > before:
-                await trio.sleep(0.01)
+        await given_back(before)
+
+
+@pytest.mark.parametrize("offer", ["none", "HTTP/2", "another request"])
+async def test_given_back_when_its_client_leaves_an_answer_that_goes_on(
+    engine: sessions.Engine, session: sessions.Session, offer: str
+) -> None:
+    command = await session.run_async("echo on; exec sleep 600")
+    await command.wait_for("on")
+    target = f"/v1/commands/{command.id}/follow"
+    request = get(target, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c") if offer == "HTTP/2" else get(target)
+    # Behind another request, only a sign of life that can't be sent tells it.
+    async with served(engine, heartbeat_seconds=0.1 if offer == "another request" else 600.0) as addresses:
+        before = open_descriptors()
+        clients = [await connect(addresses) for _ in range(20)]
+        for client in clients:
+            await client.send_all(request + (get("/v1/health") if offer == "another request" else b""))
+            assert (await client.receive_some()).startswith(b"HTTP/1.1 200 ")
+        for client in clients:
+            client.socket.close()
+        await given_back(before)
+
+
+async def test_given_back_when_its_client_resets_it_before_the_answer(engine: sessions.Engine) -> None:
+    async with served(engine) as addresses:
+        before = open_descriptors()
+        for _ in range(20):
+            client = await connect(addresses)
+            await client.send_all(get("/v1/sessions"))
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.socket.close()
+        await given_back(before)

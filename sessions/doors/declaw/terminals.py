@@ -78,7 +78,7 @@ async def create(call: Call) -> ASGIApp:
     number = call.spaces.next_number(space)
     terminal = await space.create_terminal(
         str(number),
-        None if account is None else run_as(account, f"exec {LOGIN_SHELL}"),
+        None if account is None else f'chown {account.pw_uid} "$(tty)"; {run_as(account, f"exec {LOGIN_SHELL}")}',
         rows=rows,
         columns=columns,
         cwd=cwd,

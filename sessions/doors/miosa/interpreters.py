@@ -36,6 +36,7 @@ os.close(null)
 sys.path.insert(0, "")
 main = sys.modules["__main__"] = type(sys)("__main__")
 names = main.__dict__
+names["__builtins__"] = __builtins__
 
 def show(value, most):
     try:

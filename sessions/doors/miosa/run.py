@@ -29,8 +29,9 @@ DEFAULT_SECONDS: Final = 30.0
 MOST_SECONDS: Final = 300.0
 """Of programs on a computer, as its documentation has it."""
 MOST_SECONDS_OF_COMMANDS: Final = 600.0
-SILENCE_SECONDS: Final = 0.25
-"""Clients hang up after 60 seconds in which they hear nothing, or after as few as they were told, and do not ask again."""
+SILENCE_SECONDS: Final = 0.8
+"""Clients hang up after 60 seconds in which they hear nothing, or after as few as they were told, and do not ask again. For 200
+that wait, signs of life each quarter of a second took a fifth of a processor."""
 MOST_BYTES: Final = 64 << 20
 """Of more output, an answer carries the end."""
 PYTHON: Final = """file=$(mktemp "$HOME/.code-XXXXXXXX.py") || exit

@@ -135,7 +135,9 @@ async def terminal_is_its_users(client: Client) -> None:
     for user, name in (("no-such-account", own), ("nobody", own if os.getuid() else "nobody")):
         heard = Heard()
         terminal = await client.call(client.sandbox.pty.create, user=user, envs={"PV": "a b"}, on_data=heard.on_stdout)
-        text = "stty -echo; PS1=; echo $(id -un) $PV; stty size; shopt -q login_shell && echo login; sleep 1000\n"
+        text = (
+            "stty -echo; PS1=; echo $(id -un) $PV >$(tty); stty size; shopt -q login_shell && echo login; sleep 1000\n"
+        )
         await client.call(terminal.send_stdin, text)
         await heard.until(f"{name} a b\r\n24 80\r\nlogin\r\n".encode())
         await client.call(terminal.send_stdin, b"\x03")  # which needs a terminal that it may control

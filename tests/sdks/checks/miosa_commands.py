@@ -104,6 +104,7 @@ async def code_is_the_main_module(client: Client) -> None:
     found = await client.call(run, "with Pool(1) as pool:\n    found = pool.map(double, [1, 2])\nfound")
     assert (found.result, found.stderr) == ([2, 4], "")
     assert (await client.call(run, "import __main__\n__main__.double(4), __name__")).result == [8, "__main__"]
+    assert (await client.call(run, "__builtins__.len([1])")).result == 1
 
 
 async def code_ends(client: Client) -> None:
