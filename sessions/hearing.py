@@ -1,4 +1,4 @@
-"""Noticing commands whose end will not be reported, by two looks a second apart: a report on its way arrives in between."""
+"""Noticing commands whose end will not be reported, by looks a second apart: a report on its way arrives in between."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ class Hearing:
         return True
 
     def is_mute(self, command: RunningCommand) -> bool:
-        """Whether the shell has lost its voice (a function called ``builtin`` can do that): it was silent when it was asked again."""
-        return command is self._silent_for and self._looks > 1
+        """Whether the shell has lost its voice (a function called ``builtin`` can do that): it was silent when it was asked again.
+
+        Twice, for the interrupt that hit its report may have hit the first answer, too.
+        """
+        return command is self._silent_for and self._looks > 2
 
     def find_lost(self, commands: Iterable[RunningCommand], forked: Collection[int]) -> list[RunningCommand]:
         """Background commands that have gone, and whose reporter has not told of it. `forked` ones have not started yet."""

@@ -312,7 +312,8 @@ def interrupt_now(command: RunningCommand, everybody: Sequence[Seen]) -> None:
     command.sent_signal = signal.SIGINT
     if command.in_shell:
         assert command.shell is not None
-        if command.shell.dialect.hides_interrupt and not everybody:
+        # Seen a moment ago: between two short programs, it is the shell's own loop that is hit.
+        if command.shell.dialect.hides_interrupt and not any(processes.lives(seen.pid) for seen in everybody):
             command.asked = command.asked or "killed"
         command.shell.interrupt(command.request, everybody)
     elif command.owns_group and command.leader is not None:

@@ -200,6 +200,11 @@ def is_zombie(pid: int) -> bool:
     return state_of(pid) == b"Z"
 
 
+def lives(pid: int) -> bool:
+    """Whether a process has not ended."""
+    return state_of(pid) not in (b"", b"Z", b"X")
+
+
 def is_stopped(pid: int) -> bool:
     """Whether a signal has stopped a process."""
     return state_of(pid) == b"T"

@@ -125,3 +125,20 @@ async def test_a_signal_reaches_the_command_and_not_the_shell(engine: sessions.E
     await command.wait_for("got it", timeout=AT_ONCE_SECONDS)
     await command.kill()
     assert (await session.run("echo $$")).stdout == before
+
+
+async def test_an_interrupt_between_two_programs_of_a_loop_of_zsh(engine: sessions.Engine) -> None:
+    """It hits the shell, which may report 0 then; the program that was seen has ended meanwhile."""
+    session = await engine.create_session(shell="zsh")
+    command = await session.run_async("sh -c 'echo on; exec sleep 600'", in_shell=True)
+    running = engine.archive.running(command.id)
+    assert running is not None
+    with trio.fail_after(AT_ONCE_SECONDS):
+        await command.wait_for("on")
+        seen = belonging(running, await engine.workshop.census.take())
+        assert seen
+        stopping.interrupt_now(running, seen)
+        assert running.asked is None, "how the program ends tells it"
+        await command.wait()
+        stopping.interrupt_now(running, seen)
+    assert running.asked == "killed"
